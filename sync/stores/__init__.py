@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -157,11 +157,11 @@ class Store(Protocol):
         """Send part `number` (from 1; all but the last have the same size, >= 5 MiB)."""
         ...
 
-    def list_parts(self, key: str, upload: str) -> list[Part]:
+    def list_parts(self, key: str, upload: str) -> Sequence[Part]:
         """Parts that the server already has. Raises NotFound if the upload expired."""
         ...
 
-    def finish_upload(self, key: str, upload: str, parts: list[Part], *, only_if: Precondition = ANY) -> ObjectInfo:
+    def finish_upload(self, key: str, upload: str, parts: Sequence[Part], *, only_if: Precondition = ANY) -> ObjectInfo:
         """Publish the parts as one object, atomically."""
         ...
 
