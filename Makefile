@@ -17,15 +17,24 @@ setup: $(VENV)/.run ## virtual environment with the locked packages (about 2 min
 setup-dev: $(VENV)/.dev
 
 $(VENV)/bin/python:
-	@tools/make-venv "$(PYTHON)" "$(VENV)"
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "preflight: Python 3.11 or later is needed; set PYTHON=/path/to/it" >&2; exit 2; }
+	@if ! "$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null; then \
+	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null; \
+	    else \
+	        echo "preflight: Python's venv is missing; install it with: sudo apt-get install python3-venv" >&2; exit 2; \
+	    fi; \
+	fi
+	"$(PYTHON)" -m venv "$(VENV)"
 
-$(VENV)/.run: locks/run.txt pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --require-hashes --requirement locks/run.txt
+$(VENV)/.run: requirements.txt pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-$(VENV)/.dev: locks/dev.txt $(VENV)/.run
-	$(BIN)/pip install --quiet --require-hashes --requirement locks/dev.txt
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.run
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements-dev.txt
 	touch $@
 
 up: setup ## check this machine, restore the folder, open JupyterLab on http://localhost:8000
@@ -34,7 +43,7 @@ up: setup ## check this machine, restore the folder, open JupyterLab on http://l
 	exec $(BIN)/preflight up
 
 test: setup-dev ## all tests; installs and starts the servers that they need
-	tools/test-servers
+	tests/servers/install
 	$(BIN)/pytest $(PYTEST_ARGS)
 
 lint: setup-dev ## style, types, import contracts
@@ -44,8 +53,8 @@ lint: setup-dev ## style, types, import contracts
 	$(BIN)/lint-imports
 
 lock: ## write the lock files again (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --extra gpu --group build pyproject.toml -o locks/run.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --extra gpu --group dev pyproject.toml -o locks/dev.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --extra gpu --group build pyproject.toml -o requirements.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --extra gpu --group dev pyproject.toml -o requirements-dev.txt
 
 clean: ## remove what the targets made (never .local, which holds your data)
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache

@@ -45,7 +45,7 @@ def test_no_registry_host_is_named(repository: Path, host: str) -> None:
 
 
 def test_locks_carry_hashes(repository: Path) -> None:
-    locks = tracked(repository, "locks/*.txt", "images/**/*.txt")
+    locks = tracked(repository, "requirements*.txt", "images/**/requirements*.txt")
     assert locks
     for lock in locks:
         blocks = re.split(r"\n(?=\S)", lock.read_text().strip())
