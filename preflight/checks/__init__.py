@@ -1,0 +1,163 @@
+"""What a check is, what it may know, and how checks are found.
+
+A new check is one file in this folder that exposes `CHECKS: tuple[Check, ...]`; it inherits the runner, the
+policy, the table, the docs page and the contract suite by existing. A check *measures*: it returns a number
+with a unit, or raises why it could not. It never judges, never decides, never acts.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import random
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from preflight.errors import PreflightError
+from preflight.model import EMPTY, Blame, Limit
+from sync.clock import Clock, SystemClock
+
+if TYPE_CHECKING:
+    from preflight.platforms import Platform
+    from sync.stores import Store
+    from sync.stores.config import StoreConfig
+
+T = TypeVar("T")
+
+
+class Lane(StrEnum):
+    """Checks of one lane run one after another (they share a resource); lanes run side by side."""
+
+    HOST = "host"
+    DISK = "disk"
+    GPU = "gpu"
+    BUCKET = "bucket"
+    REFERENCE = "reference"  # other networks: ICMP, speedtest; inform, never decide
+    WARMUP = "warmup"
+
+
+class Broken(PreflightError):
+    """The thing itself is proven broken (403 on put). Ends as fail with `blame`; only an unknown has no proof."""
+
+    def __init__(
+        self, why: str, *, blame: Blame | None = None, advice: str = "", detail: Mapping[str, object] = EMPTY
+    ) -> None:
+        super().__init__(why)
+        self.why = why
+        self.blame = blame
+        self.advice = advice
+        self.detail = detail
+
+
+class NotExpected(PreflightError):
+    """Nothing to measure here (no GPU expected, no store configured): ends as skip, which is never a fault."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a check saw, in its own unit, with the samples behind it. `value` None is not allowed: raise instead.
+
+    `blame` is set only where the error itself tells who is at fault (a 403 is the account's).
+    """
+
+    value: float | str
+    detail: Mapping[str, object] = field(default_factory=lambda: EMPTY)
+    blame: Blame | None = None
+    advice: str = ""
+
+
+class Shared:
+    """Results that several checks of one round read from one measurement (one GPU child, one open store)."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
+        self._results: dict[str, tuple[bool, Any]] = {}
+
+    def once(self, key: str, make: Callable[[], T]) -> T:
+        """The result of `make()`, called at most once a round; the error it raised is raised again."""
+        with self._lock:
+            lock = self._locks.setdefault(key, threading.Lock())
+        with lock:
+            if key not in self._results:
+                try:
+                    self._results[key] = (True, make())
+                except PreflightError as error:
+                    self._results[key] = (False, error)
+        ok, result = self._results[key]
+        if not ok:
+            raise result
+        return result  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """All that a check may know. A confirming round gets a fresh one (`round_number` 1): nothing is remembered."""
+
+    environ: Mapping[str, str] = field(default_factory=dict)
+    platform: Platform | None = None
+    data_dir: Path = Path(".local/data")
+    state_dir: Path = Path(".local/state")
+    stores: tuple[StoreConfig, ...] = ()
+    image_manifest: Path = Path("/opt/preflight/image.json")
+    clock: Clock = field(default_factory=SystemClock)
+    rng: random.Random = field(default_factory=random.Random)
+    expect_gpu: bool = False
+    limits: Mapping[str, Limit] = field(default_factory=dict)  # effective, by check name: early accept needs them
+    round_number: int = 0  # 1 = confirmation: measure longer
+    shared: Shared = field(default_factory=Shared)
+    stopped: threading.Event = field(default_factory=threading.Event)  # set at the hard cap: give up soon
+    open_store: Callable[[StoreConfig], Store] | None = None  # None: sync.stores.opening.open_store
+
+    def limit(self, name: str) -> Limit | None:
+        """The effective limit of a check, None when it only informs."""
+        return self.limits.get(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One measurement, its unit, how long it may take, when it is bad and who must act then.
+
+    `limit` holds the default thresholds with the reason for each; a Limit without bounds only informs (its
+    blame and advice still serve when the check fails outright). `every_s` makes it a runtime monitor too.
+    """
+
+    name: str  # dotted and stable: "bucket.upload"
+    title: str  # what people read in the table: "Upload to your bucket"
+    unit: str  # "s", "B", "B/s", "ratio", "count", "degC", "version", ""
+    lane: Lane
+    measure: Callable[[Context], Reading | float | str]
+    limit: Limit
+    deadline_s: float = 3.0
+    every_s: float | None = None
+    why: str = ""  # what the check proves and why it is here, for docs/checks.md
+    network: bool = False  # motivated by the network: without a readable ledger it never reallocates
+    monitor_only: bool = False  # not part of the start-up round
+
+    @property
+    def code(self) -> str:
+        """The stem of its finding codes: "BUCKET-UPLOAD" -> BUCKET-UPLOAD-LOW."""
+        return self.name.upper().replace(".", "-").replace("_", "-")
+
+
+def all_checks() -> tuple[Check, ...]:
+    """Every check of this folder, in a fixed order (file name, then order within the file).
+
+    Raises ValueError when two checks share a name: the name is the key everywhere.
+    """
+    checks: list[Check] = []
+    for module in sorted(pkgutil.iter_modules(__path__), key=lambda found: found.name):
+        if not module.name.startswith("_"):
+            checks += getattr(importlib.import_module(f"{__name__}.{module.name}"), "CHECKS", ())
+    names = [check.name for check in checks]
+    if len(set(names)) != len(names):
+        raise ValueError(f"two checks share a name: {sorted({name for name in names if names.count(name) > 1})}")
+    return tuple(checks)
