@@ -1,0 +1,85 @@
+"""Many files: a burst, the idle price, the full rescan."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+from sync.status import read_status
+from tests.bench.peers import BULK_TOOLS, OURS, Bucket
+from tests.bench.processes import cpu_s, rss_bytes, run
+from tests.bench.rows import Row
+from tests.bench.save import make_tree, our_child, wait_saved
+
+
+def burst(work: Path, bucket: Bucket, files: int) -> Row:
+    """`files` new files at once beside the running child, against the best bulk uploader on the same tree."""
+    folder = work / "burst"
+    folder.mkdir()
+    with our_child(folder, bucket, "burst-ours"):
+        staged = work / "burst-staged"
+        make_tree(staged, files)
+        started = time.monotonic()
+        shutil.copytree(staged, folder / "new")
+        state_dir = Path(f"{folder}.state")
+        while (status := read_status(state_dir)) is None or status.files < files:
+            if time.monotonic() - started > 900:
+                raise TimeoutError("the burst was never saved")
+            time.sleep(0.05)
+        wait_saved(state_dir, 900)
+        mine = time.monotonic() - started
+    uploads = {}
+    for tool in BULK_TOOLS:
+        if tool is not OURS:
+            uploads[tool.name] = run(*tool.push(staged, bucket, f"burst-{tool.name.split()[0]}")).wall_s
+    shutil.rmtree(folder)
+    shutil.rmtree(staged)
+    best = min(uploads, key=lambda name: uploads[name])
+    return Row(
+        f"burst of {files:,} new files, all durable",
+        "<= 1.2x the best bulk uploader",
+        f"{mine:.1f} s (copying them included)",
+        f"{best}: {uploads[best]:.1f} s",
+        f"{mine / uploads[best]:.2f}x",
+        mine <= 1.2 * uploads[best],
+        ", ".join(f"{name} {seconds:.1f} s" for name, seconds in uploads.items()),
+    )
+
+
+def idle(work: Path, bucket: Bucket, files: int, watch_s: float) -> list[Row]:
+    """Resident memory and CPU share of the child while nobody edits."""
+    folder = work / f"idle-{files}"
+    make_tree(folder, files)
+    goal_bytes = 80e6 if files <= 100_000 else 300e6
+    with our_child(folder, bucket, folder.name) as child:
+        before, began = cpu_s(child.pid), time.monotonic()
+        time.sleep(watch_s)
+        share = (cpu_s(child.pid) - before) / (time.monotonic() - began)
+        resident = rss_bytes(child.pid)
+    shutil.rmtree(folder)
+    return [
+        Row(
+            f"idle, {files:,} files: memory",
+            f"<= {goal_bytes / 1e6:.0f} MB RSS",
+            f"{resident / 1e6:.0f} MB",
+            met=resident <= goal_bytes,
+        ),
+        Row(
+            f"idle, {files:,} files: CPU",
+            "<= 0.5 % of a core",
+            f"{share:.2%}",
+            met=share <= 0.005,
+            note=f"over {watch_s:.0f} s",
+        ),
+    ]
+
+
+def walk_s(folder: Path) -> float:
+    """The floor: scandir and lstat of everything, nothing else."""
+    started = time.monotonic()
+    for home, _, names in os.walk(folder):
+        for name in names:
+            os.lstat(os.path.join(home, name))
+    return time.monotonic() - started
