@@ -1,0 +1,1 @@
+"""JupyterLab as this product runs it: configuration, launch, saving, login, and what the page shows."""
