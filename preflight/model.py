@@ -77,8 +77,8 @@ class Measurement:
 class Limit:
     """When a measurement is bad, and what that means. Judged, never measured."""
 
-    at_least: float | None = None
-    at_most: float | None = None
+    at_least: float | str | None = None  # a string only for unit "version": "12.10" is more than "12.8"
+    at_most: float | str | None = None
     severity: Severity = Severity.WARN
     blame: Blame = Blame.NODE
     advice: str = ""  # one sentence for people
@@ -123,6 +123,8 @@ class Report:
     decided_at: datetime
     took_s: float
     checks: tuple[Finding, ...]
-    findings: tuple[Finding, ...]  # those that are warn or fail
+    findings: tuple[Finding, ...]  # those that need attention: warn, fail, and an unknown that should be known
     action: Action = Action()
     trace: tuple[str, ...] = ()  # why the decision is what it is, step by step
+    reject_for: str = ""  # the check that makes the node unfit; "" unless rejected
+    reason: str = ""  # what the platform is told when the node is handed back

@@ -139,7 +139,9 @@ class Check:
     deadline_s: float = 3.0
     every_s: float | None = None
     why: str = ""  # what the check proves and why it is here, for docs/checks.md
-    network: bool = False  # motivated by the network: without a readable ledger it never reallocates
+    network: bool = False  # judges the network path, not the machine: shown apart
+    hard: bool = False  # proves the hardware itself bad (a stuck bit): may cost the node once even without a ledger
+    informs_only: bool = False  # shown, never decides (ICMP, speedtest)
     monitor_only: bool = False  # not part of the start-up round
 
     @property

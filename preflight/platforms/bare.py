@@ -16,11 +16,12 @@ class Bare:
     can_reallocate = False
     can_restart = False
     probe_effects = ProbeEffects()
-    exit_burns_node = False
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
-        self.group = "local"
+        self.group = environ.get("PREFLIGHT_GROUP") or "local"
+        # SALAD_MACHINE_ID without an answering IMDS: perhaps a broken node. Exiting could still burn it.
+        self.exit_burns_node = bool(environ.get("SALAD_MACHINE_ID"))
 
     def machine(self) -> str:
         return self._environ.get("SALAD_MACHINE_ID") or socket.gethostname() or "localhost"

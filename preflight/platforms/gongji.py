@@ -18,10 +18,10 @@ class Gongji(Bare):
 
     name = "gongji"
     probe_effects = ProbeEffects(startup="restarts", live="restarts", ready="replaces")
-    exit_burns_node = True  # a crash loop there ends like a rejected node
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         super().__init__(environ)
+        self.exit_burns_node = True  # a crash loop there ends like a rejected node
         # "deployment-5-8vxr7frs-abc": the deployment is what the replicas share.
         pod = environ.get("HOSTNAME", "")
         self.group = environ.get("PREFLIGHT_GROUP") or "-".join(pod.split("-")[:2]) or "gongji"
