@@ -129,9 +129,7 @@ class Store(Protocol):
         """`length` bytes from `start` (fewer only at the end of the object)."""
         ...
 
-    def put(
-        self, key: str, body: bytes | Path, *, meta: Mapping[str, str], only_if: Precondition = ANY
-    ) -> ObjectInfo:
+    def put(self, key: str, body: bytes | Path, *, meta: Mapping[str, str], only_if: Precondition = ANY) -> ObjectInfo:
         """Store `body` in one request (at most `facts.max_put_bytes`). The server verified its checksum.
 
         Raises PreconditionFailed if `only_if` does not hold, Unsupported if it cannot be enforced.

@@ -1,0 +1,23 @@
+"""From a configuration to a store: the only place that knows which file serves which provider."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sync.errors import Misconfigured
+from sync.stores import Meter, Store
+from sync.stores.config import StoreConfig
+
+
+def open_store(config: StoreConfig, *, meter: Meter | None = None) -> Store:
+    """A store for `config`. Sends nothing: the first request is the first to learn that a bucket is missing.
+
+    Vendor libraries are imported here and only for the provider in use (botocore alone costs 17 MB).
+    Raises Misconfigured for a provider that nobody serves.
+    """
+    meter = meter or Meter()
+    if config.provider == "file":
+        from sync.stores.file import FileStore
+
+        return FileStore(Path(config.bucket), meter=meter)
+    raise Misconfigured(f"no store serves the provider {config.provider!r}", where=config.url)
