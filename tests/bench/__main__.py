@@ -142,8 +142,8 @@ def write(bench: Bench, target: Path) -> None:
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     pictures = "\n\n".join(f"![{name}](benchmarks/{name}.svg)" for name in bench.figures)
     target.write_text(
-        f"# Benchmarks\n\nWritten by `make bench` on {today}: {machine}; "
-        "one SeaweedFS on the same machine for everybody, tools in turn (A B A B), medians. Absolute figures move with the machine; ratios are what to read.\n\n"
+        f"# Benchmarks\n\nWritten by `make bench` on {today}: {machine}; one SeaweedFS on the same machine for "
+        "everybody, tools in turn (A B A B), medians. Absolute figures move with the machine; read the ratios.\n\n"
         f"{markdown(bench.rows)}\n{pictures}\n"
     )
 
