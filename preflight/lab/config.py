@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from preflight.lab.settings import LabSettings
+from preflight.lab.settings import KernelCredentials, LabSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,7 @@ def server_config(settings: LabSettings, places: Places, *, hashed_password: str
         "PreflightLab": {
             "state_dir": str(places.sync_state),
             "supervisor_socket": str(places.supervisor_socket),
+            "confine": settings.kernel_credentials is not KernelCredentials.INHERIT,
         },
     }
 

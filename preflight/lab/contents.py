@@ -13,6 +13,7 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -139,15 +140,22 @@ class AtomicContents(AsyncLargeFileManager):  # type: ignore[misc]
             self.run_pre_save_hooks(model=model, path=path.strip("/"))
         await run_sync(partial(self._write_chunk, os_path, body, chunk))
         if chunk != -1:
-            target = Path(os.path.realpath(os_path))
-            shown: dict[str, Any] = await self.get(
-                str(Path(path.strip("/")).with_name(temp_path(target, UPLOAD_SUFFIX).name)), content=False
-            )
-            return {**shown, "name": Path(path).name, "path": path.strip("/")}
+            return self._unfinished(os_path, path.strip("/"))
         done: dict[str, Any] = await self.get(path, content=False)
         self.run_post_save_hooks(model=done, os_path=os_path)
         self.emit(data={"action": "save", "path": path})
         return done
+
+    @staticmethod
+    def _unfinished(os_path: str, path: str) -> dict[str, Any]:
+        """The model of an upload that goes on: the file itself is not there yet."""
+        growing = temp_path(Path(os.path.realpath(os_path)), UPLOAD_SUFFIX).stat()
+        changed_at = datetime.fromtimestamp(growing.st_mtime, UTC)
+        return {
+            "name": Path(path).name, "path": path, "type": "file", "writable": True, "size": growing.st_size,
+            "created": changed_at, "last_modified": changed_at,
+            "content": None, "format": None, "mimetype": None, "hash": None, "hash_algorithm": None,
+        }  # fmt: skip
 
     def _write_chunk(self, os_path: str, body: bytes, chunk: int) -> None:
         target = Path(os.path.realpath(os_path))

@@ -93,7 +93,10 @@ def prepare(settings: LabSettings, environ: Mapping[str, str]) -> LabLaunch:
 
     env = lab_environ(environ, settings.kernel_credentials)
     user_share = Path(env.get("HOME", "/root")) / ".local" / "share" / "jupyter"  # kernelspecs that users installed
-    env["JUPYTER_PATH"] = os.pathsep.join(filter(None, [env.get("JUPYTER_PATH", ""), str(user_share)]))
+    # First of all ours: inside a virtual environment Jupyter prefers the environment's own kernels to JUPYTER_DATA_DIR.
+    env["JUPYTER_PATH"] = os.pathsep.join(
+        filter(None, [str(places.share), env.get("JUPYTER_PATH", ""), str(user_share)])
+    )
     env["JUPYTER_CONFIG_DIR"] = str(places.config)
     env["JUPYTER_CONFIG_PATH"] = str(places.config)
     env["JUPYTER_DATA_DIR"] = str(places.share)
