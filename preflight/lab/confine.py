@@ -1,10 +1,10 @@
 """Kernels and terminals may not read the environment or memory of the processes that started them.
 
 They run as the same user as the supervisor and the sync, which hold the bucket's keys. Linux allows reading
-`/proc/PID/environ` and `mem` only to a process whose capabilities are a superset of the target's (ptrace(2), "Ptrace
-access mode checking") or that has CAP_PERFMON or CAP_SYS_ADMIN (newer kernels, seen in 6.18). So JupyterLab gives some up
-before it starts anything; of Docker's default set only CAP_MKNOD. This also covers PID 1 (tini), which cannot make itself
-unreadable. Without capabilities at all (not root) PR_SET_DUMPABLE of the holders protects them.
+`/proc/PID/environ` and `mem` only to a process whose capabilities are a superset of the target's (ptrace(2),
+"Ptrace access mode checking") or that has CAP_PERFMON or CAP_SYS_ADMIN (newer kernels, seen in 6.18). So
+JupyterLab gives some up before it starts anything; of Docker's default set only CAP_MKNOD. This also covers PID 1
+(tini), which cannot make itself unreadable. Not root: PR_SET_DUMPABLE of the holders protects them.
 """
 
 from __future__ import annotations
