@@ -1,0 +1,74 @@
+"""What the GPU checks of one round share: one snapshot of the driver, the image's manifest, what is expected.
+
+Without a GPU and without anybody expecting one, every GPU check is skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from preflight.checks import Check, Context, Lane, NotExpected, Reading
+from preflight.errors import Unmeasured
+from preflight.gpu.readings import LIMIT_S, read_snapshot
+from preflight.gpu.snapshot import Device, Snapshot
+from preflight.image import MANIFEST_VARIABLE, Image, read_image
+from preflight.model import Limit
+
+EXPECT_VARIABLE = "PREFLIGHT_EXPECT_GPU"
+_DEADLINE_S = LIMIT_S + 2.0  # the first check of the lane pays for the children; the others read what it got
+_OTHER_IMAGE = "another node cannot cure it: choose another image"
+
+
+def expected_count(context: Context) -> int | None:
+    """GPUs the user expects: 0 = none wanted, None = whatever there is."""
+    told = context.environ.get(EXPECT_VARIABLE, "").strip().lower()
+    if told in {"0", "no", "false", "none", "off"}:
+        return 0
+    if told.isdecimal():
+        return int(told)
+    return 1 if context.expect_gpu or told in {"yes", "true", "on"} else None
+
+
+def snapshot(context: Context) -> Snapshot:
+    """This round's readings. Raises NotExpected where no GPU is and none is expected."""
+    expected = expected_count(context)
+    if expected == 0:
+        raise NotExpected(f"{EXPECT_VARIABLE} says that no GPU is expected")
+    taken = context.shared.once("gpu.readings", lambda: read_snapshot(context.environ, context.clock))
+    if taken.is_absent and expected is None:
+        raise NotExpected("there is no NVIDIA GPU here, and none is expected")
+    return taken
+
+
+def image(context: Context) -> Image:
+    """The image's manifest. Raises Unmeasured when there is one that cannot be understood."""
+    read = context.shared.once("image.manifest", lambda: read_image(_manifest_path(context)))
+    if read.problem:
+        raise Unmeasured(read.problem)
+    return read
+
+
+def first_device(taken: Snapshot) -> Device:
+    """The device that the notebook will use. Raises Unmeasured when none can be read."""
+    alive = [device for device in taken.devices if not device.lost]
+    if not alive:
+        raise Unmeasured(taken.why_absent("count") if taken.count is None else "no usable GPU is visible")
+    return alive[0]
+
+
+def _manifest_path(context: Context) -> Path:
+    told = context.environ.get(MANIFEST_VARIABLE, "")
+    return Path(told) if told else context.image_manifest
+
+
+def gpu_check(
+    name: str,
+    title: str,
+    unit: str,
+    measure: Callable[[Context], Reading],
+    limit: Limit,
+    why: str,
+    every_s: float | None = None,
+) -> Check:
+    return Check(name, title, unit, Lane.GPU, measure, limit, _DEADLINE_S, every_s, why)
