@@ -1,0 +1,94 @@
+"""The command line for people, put together from the parts' own commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+EXIT_CODES = """Exit codes: 0 fine · 2 wrong settings, each named · `check`: 0 accept, 10 degraded, 20 reject ·
+`probe`: 0 yes, 1 no · `sync`: see `preflight sync --help`. On a platform `up` never ends with an error."""
+
+app = typer.Typer(
+    name="preflight",
+    help="Checks a rented node before JupyterLab opens, and keeps your folder saved in your bucket.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, epilog=EXIT_CODES)
+def up(context: typer.Context) -> None:
+    """Check this node, restore the folder, open JupyterLab and keep everything saved, until SIGTERM.
+
+    `preflight up -- COMMAND…` runs any server or worker in JupyterLab's place; PREFLIGHT_READY_URL or
+    PREFLIGHT_READY_FILE says when it is ready.
+    """
+    from preflight.cli import _up
+
+    if context.args:
+        sys.stderr.write(f"preflight: up does not know {context.args[0]!r}; put a command after --\n")
+        raise typer.Exit(2)
+    raise typer.Exit(_up(()))
+
+
+@app.command(epilog="Exit codes: 0 yes · 1 no, or nothing answers · 2 wrong usage.")
+def probe(
+    kind: Annotated[str, typer.Argument(help="startup, live or ready")],
+    timeout: Annotated[float, typer.Option(help="seconds")] = 3.0,
+    quiet: Annotated[bool, typer.Option(help="print nothing")] = False,
+) -> None:
+    """Ask the running `preflight up`, for exec probes (starts in well under 150 ms)."""
+    from preflight.probing import probe as ask
+
+    raise typer.Exit(ask([kind, "--timeout", str(timeout), *(["--quiet"] if quiet else [])], os.environ))
+
+
+@app.command(epilog="Exit codes: 0 a report was printed · 1 nothing answers, or the checks have not finished.")
+def report(as_json: Annotated[bool, typer.Option("--json", help="the document as /report serves it")] = False) -> None:
+    """The last report of the running `preflight up`."""
+    from preflight.probing import ask
+    from preflight.settings import read
+
+    port = read(os.environ)[0].probe_port
+    try:
+        status, body = ask(port, "/report", 5.0)
+        document = json.loads(body)
+    except (OSError, ValueError) as failed:
+        sys.stderr.write(f"preflight: nothing answers on port {port}: {failed}\n")
+        raise typer.Exit(1) from failed
+    if as_json or status != 200:
+        sys.stdout.write(body + "\n")
+    else:
+        from preflight.terminal import print_report
+
+        print_report(document)
+    raise typer.Exit(0 if status == 200 else 1)
+
+
+def mount() -> None:
+    """Add the commands of the other parts."""
+    from sync.cli import app as sync_app
+
+    app.add_typer(sync_app, name="sync", help="What is saved, what is not, and how to get things back.")
+
+
+def run(words: Sequence[str]) -> int:
+    """Run one command; its exit code."""
+    from sync.errors import SyncError
+
+    mount()
+    try:
+        app(args=list(words), prog_name="preflight")
+    except SystemExit as done:
+        return int(done.code or 0) if not isinstance(done.code, str) else 1
+    except SyncError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    return 0

@@ -1,0 +1,138 @@
+"""Which children a node has and how each is started: sync, the monitor, and the app (JupyterLab or the user's own)."""
+
+from __future__ import annotations
+
+import logging
+import re
+import subprocess
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from preflight.board import Board
+from preflight.errors import BadSettings, PreflightError
+from preflight.lab.launch import LabLaunch, prepare
+from preflight.lab.settings import LabSettings
+from preflight.processes import Command, console_script
+from preflight.readiness import ALIVE_FOR_S, Word, ask_file, ask_url
+from preflight.settings import Settings, sync_settings
+from preflight.supervisor import Service
+
+if TYPE_CHECKING:
+    from sync.settings import SyncSettings
+
+__all__ = ["Command", "Plan"]
+log = logging.getLogger(__name__)
+JUPYTER_LINE = re.compile(r"^\[([DIWEC]) \d{4}-\d\d-\d\d [\d:.]+ (\w+)\] ?(.*)$")
+LEVELS = {"D": logging.DEBUG, "I": logging.INFO, "W": logging.WARNING, "E": logging.ERROR, "C": logging.CRITICAL}
+FLUSH_ROOM_S = 5.0  # beyond sync's own flush deadline: it says what stayed unsaved and gives the lease back
+STATE_VARIABLES = ("PREFLIGHT_STATE_DIR", "PREFLIGHT_DATA_DIR")
+
+
+class Plan:
+    """The children of this node. `prepare` must have returned before `commands` are used."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str], command: tuple[str, ...]) -> None:
+        self._settings = settings
+        self._command = command
+        self._sync: SyncSettings = sync_settings(environ)
+        self._lab: LabLaunch | None = None
+        self._password: str | None = None
+        self.has_sync = bool(self._sync.stores)
+        self.warnings: tuple[str, ...] = ()
+        self.url = f"http://localhost:{settings.port}" + ("" if command else "/lab")
+        # Children work in other folders: what they get is absolute.
+        self._environ = dict(environ) | {
+            "PREFLIGHT_STATE_DIR": str(settings.state_dir.absolute()),
+            "PREFLIGHT_DATA_DIR": str(settings.data_dir.absolute()),
+        }
+
+    def prepare(self) -> None:
+        """Write JupyterLab's configuration. Raises BadSettings."""
+        if self._command:
+            return
+        settings = self._settings
+        wanted = LabSettings(
+            data_dir=settings.data_dir.absolute(),
+            state_dir=settings.state_dir.absolute(),
+            port=settings.port,
+            password=settings.password,
+            public_origin=settings.public_origin,
+            collaboration=settings.collaboration,
+            kernel_credentials=settings.kernel_credentials,
+            kernel_python=settings.kernel_python,
+            identity=self._sync.stores[0].url if self._sync.stores else "",
+        )
+        try:
+            self._lab = prepare(wanted, self._environ)
+        except PreflightError as failed:
+            raise BadSettings([str(failed)]) from failed
+        except OSError as failed:
+            raise BadSettings([f"PREFLIGHT_STATE_DIR: {failed}"]) from failed
+        self._password = self._lab.generated_password
+        self.warnings = self._lab.warnings
+        self.url = self._lab.url
+
+    def take_password(self) -> str | None:
+        """The generated password, once."""
+        password, self._password = self._password, None
+        return password
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """In start order; they stop in the reverse order."""
+        app = Service(
+            "app",
+            needs=("sync",) if self.has_sync else (),
+            stop_deadline_s=self._settings.stop_app_s,
+            may_finish=bool(self._command),
+        )
+        sync = Service("sync", stop_deadline_s=self._sync.flush_timeout_s + FLUSH_ROOM_S, backoff_max_s=30.0)
+        return (sync, app) if self.has_sync else (app,)
+
+    @property
+    def commands(self) -> dict[str, Callable[[], Command]]:
+        """How each service is started."""
+        return {"sync": self._sync_command, "app": self._app_command}
+
+    def _sync_command(self) -> Command:
+        return Command((console_script("preflight-sync"), "run"), self._environ)
+
+    def _app_command(self) -> Command:
+        if self._lab is None:
+            return Command(self._command, self._environ, oom_score_adj=200)
+        return Command(self._lab.argv, self._lab.env, self._lab.cwd, piped=True, merged=True, oom_score_adj=200)
+
+    def ask(self, running_s: float) -> Word:
+        """Whether the app is ready, by the question that fits it."""
+        settings = self._settings
+        if self._lab is not None:
+            return ask_url(f"http://127.0.0.1:{settings.port}/api")  # answers without a login, touches no activity
+        if settings.ready_file is not None:
+            return ask_file(settings.ready_file)
+        if settings.ready_url is not None:
+            return ask_url(settings.ready_url)
+        return Word(True) if running_s >= ALIVE_FOR_S else Word(False, "it has just been started")
+
+    def on_started(self, board: Board) -> Callable[[str, subprocess.Popen[bytes]], None]:
+        """Reads what piped children print."""
+
+        def started(name: str, process: subprocess.Popen[bytes]) -> None:
+            if process.stdout is not None:
+                threading.Thread(target=_retell, args=(process,), name=f"{name}-log", daemon=True).start()
+
+        return started
+
+
+def _retell(process: subprocess.Popen[bytes]) -> None:
+    """JupyterLab's lines in our form."""
+    jupyter = logging.getLogger("jupyterlab")
+    level = logging.INFO
+    assert process.stdout is not None
+    with process.stdout as stream:
+        for raw in stream:
+            line = raw.decode("utf-8", "replace").rstrip()
+            if found := JUPYTER_LINE.match(line):
+                level, line = LEVELS[found[1]], found[3]
+            if line.strip():
+                jupyter.log(level if level > logging.INFO else logging.DEBUG, "%s", line)

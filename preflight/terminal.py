@@ -1,0 +1,175 @@
+"""What people see of a start: a table, a verdict, a progress bar, an address. Plain log lines where there is no TTY."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from preflight.quantity import show
+from sync.clock import Clock
+from sync.status import Progress
+
+log = logging.getLogger(__name__)
+PROGRESS_EVERY_S = 5.0
+COLOURS = {"pass": "green", "warn": "yellow", "fail": "red", "unknown": "magenta", "skip": "dim"}
+
+
+class Face(Protocol):
+    """Where the start is told."""
+
+    def finding(self, finding: Mapping[str, Any]) -> None: ...
+
+    def verdict(self, report: Mapping[str, Any]) -> None: ...
+
+    def restore(self, progress: Progress, *, done: bool) -> None: ...
+
+    def opening(self, url: str, password: str | None) -> None: ...
+
+    def problem(self, text: str) -> None: ...
+
+
+class Lines:
+    """One log record a fact, for containers and pipes."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._next_s = 0.0
+        self._done = False
+
+    def finding(self, finding: Mapping[str, Any]) -> None:
+        status = finding.get("status")
+        level = logging.WARNING if status in ("fail", "warn") else logging.INFO
+        shown = ("name", "status", "blame", "observed", "required", "unit", "why", "advice", "took_s")
+        log.log(
+            level,
+            "check finished",
+            extra={"check": {key: finding[key] for key in shown if finding.get(key) not in (None, "")}},
+        )
+
+    def verdict(self, report: Mapping[str, Any]) -> None:
+        action = report.get("action") or {}
+        level = logging.INFO if report.get("verdict") == "accept" else logging.WARNING
+        log.log(level, "verdict", extra={
+            "verdict": report.get("verdict"), "machine": report.get("machine"), "platform": report.get("platform"),
+            "took_s": report.get("took_s"), "action": action.get("kind"), "outcome": action.get("outcome"),
+            "reasons": [finding.get("why") for finding in report.get("findings", ())],
+        })  # fmt: skip
+
+    def restore(self, progress: Progress, *, done: bool) -> None:
+        now_s = self._clock.monotonic()
+        if self._done or (now_s < self._next_s and not done):
+            return
+        self._next_s, self._done = now_s + PROGRESS_EVERY_S, done
+        log.info("the folder is restored" if done else "restoring the folder", extra={
+            "files_done": progress.files_done, "files_total": progress.files_total,
+            "bytes_done": progress.bytes_done, "bytes_total": progress.bytes_total,
+        })  # fmt: skip
+
+    def opening(self, url: str, password: str | None) -> None:
+        extra = {"url": url} | ({"password": password} if password else {})
+        log.info(
+            "JupyterLab is open" if not password else "JupyterLab is open; its password was made just now", extra=extra
+        )
+
+    def problem(self, text: str) -> None:
+        log.error("wrong settings", extra={"problem": text})
+
+
+class Screen:
+    """For a terminal, on standard error, so that the log does not tear the bar."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console(stderr=True)
+        self._found: list[Mapping[str, Any]] = []
+        self._bar: Any = None
+        self._task: Any = None
+        self._done = False
+
+    def finding(self, finding: Mapping[str, Any]) -> None:
+        self._found.append(finding)
+        status = str(finding.get("status", ""))
+        self._console.print(f"  [{COLOURS.get(status, '')}]{status:8}[/] {finding.get('name')}", highlight=False)
+
+    def verdict(self, report: Mapping[str, Any]) -> None:
+        from rich.markup import escape
+        from rich.table import Table
+
+        table = Table(title=f"Preflight of {report.get('machine')}", title_justify="left", expand=False)
+        for column in ("check", "status", "observed", "required", "why, and what to do"):
+            table.add_column(column, overflow="fold")
+        for check in report.get("checks", ()):
+            status = str(check.get("status", ""))
+            words = " ".join(str(check.get(key) or "") for key in ("why", "advice")).strip() if status != "pass" else ""
+            observed = show(check.get("observed"), str(check.get("unit", "")))
+            colour = COLOURS.get(status, "default")
+            table.add_row(
+                escape(str(check.get("name"))),
+                f"[{colour}]{status}[/]",
+                escape(observed),
+                escape(str(check.get("required", ""))),
+                escape(words),
+            )
+        self._console.print(table)
+        verdict = str(report.get("verdict"))
+        colour = {"accept": "bold green", "degraded": "bold yellow", "reject": "bold red"}.get(verdict, "bold")
+        action = report.get("action") or {}
+        told = f" · {escape(str(action.get('outcome')))}" if action.get("outcome") else ""
+        took_s = float(report.get("took_s") or 0.0)
+        self._console.print(f"Verdict: [{colour}]{verdict}[/] in {took_s:.1f} s{told}", highlight=False)
+
+    def restore(self, progress: Progress, *, done: bool) -> None:
+        from rich.progress import BarColumn, DownloadColumn, Progress as Bar, TextColumn, TimeRemainingColumn  # noqa: I001
+
+        if self._done:
+            return
+        if self._bar is None:
+            self._bar = Bar(
+                TextColumn("Restoring"),
+                BarColumn(),
+                DownloadColumn(),
+                TextColumn("{task.fields[files]}"),
+                TimeRemainingColumn(),
+                console=self._console,
+            )
+            self._task = self._bar.add_task("restore", total=None, files="")
+            self._bar.start()
+        total = "?" if progress.files_total is None else str(progress.files_total)
+        bytes_total = progress.bytes_total if not done else progress.bytes_done or 1
+        self._bar.update(
+            self._task, completed=progress.bytes_done if not done or progress.bytes_done else 1, total=bytes_total,
+            files=f"{progress.files_done}/{total} files",
+        )  # fmt: skip
+        if done:
+            self._bar.stop()
+            self._done = True
+
+    def opening(self, url: str, password: str | None) -> None:
+        if self._bar is not None and not self._done:
+            self._bar.stop()
+            self._done = True
+        self._console.print(f"\n  JupyterLab is open: [bold]{url}[/]", highlight=False)
+        if password:
+            self._console.print(
+                f"  Password (made just now, shown once): [bold]{password}[/]\n", highlight=False, markup=True
+            )
+
+    def problem(self, text: str) -> None:
+        self._console.print(f"✗ {text}", style="bold red", highlight=False, markup=False)
+
+
+def face(clock: Clock) -> Face:
+    """A screen on a terminal, log lines elsewhere."""
+    return Screen() if sys.stderr.isatty() else Lines(clock)
+
+
+def print_report(report: Mapping[str, Any]) -> None:
+    """The table of a report on standard output."""
+    from rich.console import Console
+
+    screen = Screen()
+    screen._console = Console()
+    screen.verdict(report)
