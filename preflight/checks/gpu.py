@@ -12,22 +12,8 @@ from preflight.checks import Broken, Check, Context, Reading
 from preflight.errors import Unmeasured
 from preflight.gpu.round import expected_count, first_device, gpu_check, snapshot
 from preflight.gpu.snapshot import Device
+from preflight.gpu.throttle import BAD_BITS, names
 from preflight.model import Blame, Limit, Severity
-
-# HW slowdown, SW thermal, HW thermal, power brake. Idle, application clocks, a software power cap, sync boost and
-# display clocks are normal states of a consumer card. A mask: several bits are usually set at once.
-BAD_THROTTLE_BITS = 0x8 | 0x20 | 0x40 | 0x80
-THROTTLE_NAMES = {
-    0x1: "idle",
-    0x2: "application clocks",
-    0x4: "software power cap",
-    0x8: "hardware slowdown",
-    0x10: "sync boost",
-    0x20: "software thermal",
-    0x40: "hardware thermal",
-    0x80: "power brake",
-    0x100: "display clocks",
-}
 
 
 def _count(context: Context) -> Reading:
@@ -90,8 +76,7 @@ def _throttle(device: Device) -> Reading | None:
     if device.throttle_bits is None:
         return None
     bits = device.throttle_bits
-    names = [name for bit, name in THROTTLE_NAMES.items() if bits & bit]
-    return Reading(float((bits & BAD_THROTTLE_BITS).bit_count()), {"bits": bits, "reasons": names})
+    return Reading(float((bits & BAD_BITS).bit_count()), {"bits": bits, "reasons": names(bits)})
 
 
 def _clock(device: Device) -> Reading | None:

@@ -59,7 +59,7 @@ def read_sample(story: Story, environ: Mapping[str, str]) -> None:
     if not open_library(story, environ):
         return
     for index, device in _devices(story).items():
-        for stage, read in ({"memory": _IDENTITY["memory"]} | _STATE).items():
+        for stage, read in ({stage: _IDENTITY[stage] for stage in ("name", "memory")} | _STATE).items():
             _tell(story, stage, _bound(read, device), index)
 
 
