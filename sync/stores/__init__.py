@@ -90,6 +90,12 @@ class Meter:
             self._bytes["sent"] += sent
             self._bytes["received"] += received
 
+    def add_bytes(self, *, sent: int = 0, received: int = 0) -> None:
+        """Record body bytes of a request that was counted when it started."""
+        with self._lock:
+            self._bytes["sent"] += sent
+            self._bytes["received"] += received
+
     def requests(self) -> dict[str, int]:
         """Requests so far, by verb."""
         with self._lock:

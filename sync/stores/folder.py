@@ -240,7 +240,7 @@ class Folder:
         try:
             with os.scandir(folder) as listing:
                 entries = [entry for entry in listing if above or entry.name != OURS]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return iter(())
         except OSError as error:
             raise classify(error, above) from error

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sync.errors import Misconfigured
 from sync.stores import Meter, Store
-from sync.stores.config import StoreConfig
+from sync.stores.config import NATIVE_S3, StoreConfig
 
 
 def open_store(config: StoreConfig, *, meter: Meter | None = None) -> Store:
@@ -20,4 +20,8 @@ def open_store(config: StoreConfig, *, meter: Meter | None = None) -> Store:
         from sync.stores.file import FileStore
 
         return FileStore(Path(config.bucket), meter=meter)
+    if config.provider in {"s3", *NATIVE_S3}:
+        from sync.stores.s3 import S3Store
+
+        return S3Store(config, meter=meter)
     raise Misconfigured(f"no store serves the provider {config.provider!r}", where=config.url)

@@ -1,0 +1,272 @@
+"""The one layer that asks again: backs off on trouble, slows down when asked to, resumes broken downloads.
+
+A retried conditional write whose first attempt did reach the server finds its own object there: that is a success,
+not a conflict, and is told from a conflict by comparing content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Condition
+from typing import BinaryIO, TypeVar
+
+from sync.clock import Clock, SystemClock
+from sync.errors import NotFound, PreconditionFailed, SyncError, Throttled, Transient
+from sync.stores import ANY, Meter, ObjectInfo, Part, Precondition, Store, StoreFacts
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+RESUME_BYTES = 4 * 1024 * 1024  # what one broken connection can cost a resumed download
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to insist on one request before the engine hears of it (it then says `offline` and comes back)."""
+
+    attempts: int = 5
+    first_wait_s: float = 0.2
+    max_wait_s: float = 10.0
+    widest: int = 32  # requests in flight while nobody throttles us
+
+
+class Pace:
+    """Additive increase, multiplicative decrease of the number of requests in flight."""
+
+    def __init__(self, widest: int) -> None:
+        self._changed = Condition()
+        self._widest = float(widest)
+        self._window = float(widest)
+        self._flying = 0
+
+    @property
+    def window(self) -> float:
+        """How many requests may be in flight now."""
+        return self._window
+
+    def enter(self) -> None:
+        """Wait for a place."""
+        with self._changed:
+            while self._flying >= max(1, int(self._window)):
+                self._changed.wait()
+            self._flying += 1
+
+    def leave(self, *, throttled: bool) -> None:
+        """Give the place back; a throttled request halves the window, a served one widens it slowly."""
+        with self._changed:
+            self._flying -= 1
+            if throttled:
+                self._window = max(1.0, self._window / 2)
+            else:
+                self._window = min(self._widest, self._window + 1.0 / self._window)
+            self._changed.notify_all()
+
+
+class Retrying:
+    """A Store around a Store. Only `Transient` (and so `Throttled`) is asked again."""
+
+    def __init__(
+        self,
+        inner: Store,
+        *,
+        patience: Patience | None = None,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.inner = inner
+        self.patience = patience or Patience()
+        self.pace = Pace(self.patience.widest)
+        self._clock = clock or SystemClock()
+        self._rng = rng or random.Random()
+
+    @property
+    def facts(self) -> StoreFacts:
+        return self.inner.facts
+
+    @facts.setter
+    def facts(self, facts: StoreFacts) -> None:
+        self.inner.facts = facts
+
+    @property
+    def meter(self) -> Meter:
+        return self.inner.meter
+
+    @property
+    def url(self) -> str:
+        return self.inner.url
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Listings restart from their beginning; what was already yielded is not yielded twice."""
+        seen: set[str] = set()
+        attempt = 0
+        while True:
+            try:
+                for info in self.inner.list(prefix):
+                    if info.key not in seen:
+                        seen.add(info.key)
+                        yield info
+                return
+            except Transient as error:
+                attempt += 1
+                self._wait_or_raise(error, attempt)
+
+    def head(self, key: str) -> ObjectInfo:
+        return self._insist(lambda: self.inner.head(key))
+
+    def get(self, key: str, into: BinaryIO, *, if_version: str | None = None) -> ObjectInfo:
+        start = into.tell() if into.seekable() else 0
+        counted = _Counted(into)
+        try:
+            return self._once(lambda: self.inner.get(key, counted, if_version=if_version))  # type: ignore[arg-type]
+        except Transient as error:
+            if not into.seekable():
+                raise
+            self._wait_or_raise(error, 1)
+        info = self.head(key)
+        version = if_version if if_version is not None else info.version
+        if if_version is None:  # what came first may have been another version
+            into.seek(start)
+            into.truncate()
+            counted.written = 0
+        while counted.written < info.size:
+            at = counted.written
+            length = min(RESUME_BYTES, info.size - at)
+            into.seek(start + at)
+            piece = self._insist(
+                lambda at=at, length=length: self.inner.get_range(key, at, length, if_version=version)  # type: ignore[misc]
+            )
+            if not piece:
+                raise Transient("the body ended early", where=key)
+            counted.write(piece)
+        if info.version != version:
+            raise PreconditionFailed("the object is not the version that was named", where=key)
+        return info
+
+    def get_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
+        return self._insist(lambda: self.inner.get_range(key, start, length, if_version=if_version))
+
+    def put(self, key: str, body: bytes | Path, *, meta: Mapping[str, str], only_if: Precondition = ANY) -> ObjectInfo:
+        def already() -> ObjectInfo | None:
+            found = self.inner.head(key)
+            md5 = found.md5 if found.md5 is not None else self._md5_of(key, found.version)
+            return found if md5 == _md5_of_body(body) else None
+
+        return self._insist(lambda: self.inner.put(key, body, meta=meta, only_if=only_if), already=already)
+
+    def copy(
+        self, source: str, target: str, *, if_version: str | None = None, only_if: Precondition = ANY
+    ) -> ObjectInfo:
+        return self._insist(lambda: self.inner.copy(source, target, if_version=if_version, only_if=only_if))
+
+    def delete(self, key: str, *, if_version: str | None = None) -> None:
+        self._insist(lambda: self.inner.delete(key, if_version=if_version))
+
+    def start_upload(self, key: str, *, meta: Mapping[str, str]) -> str:
+        return self._insist(lambda: self.inner.start_upload(key, meta=meta))
+
+    def put_part(self, key: str, upload: str, number: int, body: bytes) -> Part:
+        return self._insist(lambda: self.inner.put_part(key, upload, number, body))
+
+    def list_parts(self, key: str, upload: str) -> Sequence[Part]:
+        return self._insist(lambda: self.inner.list_parts(key, upload))
+
+    def finish_upload(self, key: str, upload: str, parts: Sequence[Part], *, only_if: Precondition = ANY) -> ObjectInfo:
+        def already() -> ObjectInfo | None:
+            found = self.inner.head(key)
+            return found if found.size == sum(part.size for part in parts) and self._is_gone(key, upload) else None
+
+        return self._insist(lambda: self.inner.finish_upload(key, upload, parts, only_if=only_if), already=already)
+
+    def abort_upload(self, key: str, upload: str) -> None:
+        self._insist(lambda: self.inner.abort_upload(key, upload))
+
+    def close(self) -> None:
+        self.inner.close()
+
+    def _is_gone(self, key: str, upload: str) -> bool:
+        try:
+            self.inner.list_parts(key, upload)
+        except NotFound:
+            return True
+        return False
+
+    def _md5_of(self, key: str, version: str) -> bytes:
+        sink = _Digest()
+        self.inner.get(key, sink, if_version=version)  # type: ignore[arg-type]
+        return sink.digest.digest()
+
+    def _once(self, ask: Callable[[], T]) -> T:
+        self.pace.enter()
+        throttled = False
+        try:
+            return ask()
+        except Throttled:
+            throttled = True
+            raise
+        finally:
+            self.pace.leave(throttled=throttled)
+
+    def _insist(self, ask: Callable[[], T], *, already: Callable[[], T | None] | None = None) -> T:
+        attempt = 0
+        while True:
+            try:
+                return self._once(ask)
+            except (PreconditionFailed, NotFound):
+                # After a doubtful attempt the obstacle may be what we wrote ourselves.
+                if attempt == 0 or already is None:
+                    raise
+                try:
+                    found = already()
+                except SyncError:
+                    found = None
+                if found is None:
+                    raise
+                return found
+            except Transient as error:
+                attempt += 1
+                self._wait_or_raise(error, attempt)
+
+    def _wait_or_raise(self, error: Transient, attempt: int) -> None:
+        if attempt >= self.patience.attempts:
+            raise error
+        # Full jitter: many nodes that failed together must not come back together.
+        wait_s = self._rng.uniform(0.5, 1.0) * min(
+            self.patience.max_wait_s, self.patience.first_wait_s * 2 ** (attempt - 1)
+        )
+        if isinstance(error, Throttled) and error.after_s is not None:
+            wait_s = max(wait_s, min(error.after_s, 60.0))
+        log.debug("asking again", extra={"why": error.what, "key": error.where, "attempt": attempt, "wait_s": wait_s})
+        self._clock.sleep(wait_s)
+
+
+class _Counted:
+    """Counts what went through, so that a broken download knows how far it came."""
+
+    def __init__(self, into: BinaryIO) -> None:
+        self._into = into
+        self.written = 0
+
+    def write(self, chunk: bytes) -> int:
+        self._into.write(chunk)
+        self.written += len(chunk)
+        return len(chunk)
+
+
+class _Digest:
+    def __init__(self) -> None:
+        self.digest = hashlib.md5(usedforsecurity=False)
+
+    def write(self, chunk: bytes) -> int:
+        self.digest.update(chunk)
+        return len(chunk)
+
+
+def _md5_of_body(body: bytes | Path) -> bytes:
+    if isinstance(body, bytes):
+        return hashlib.md5(body, usedforsecurity=False).digest()
+    with open(body, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()

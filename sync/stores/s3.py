@@ -1,0 +1,453 @@
+"""S3 and everything that speaks it, by `profiles.py`: obstore carries the bytes, boto3 the control and the parts.
+
+obstore cannot write some keys (`dir/`, `a//b`, `..`, control characters): boto3 carries those. Servers that would
+quietly store another key than the one asked for are found out before the first such write (`exact_keys`).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import unicodedata
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import obstore
+
+from sync.errors import Corrupt, Misconfigured, NotFound, PreconditionFailed, Transient, Unsupported
+from sync.stores import ANY, Meter, ObjectInfo, Part, Precondition, StoreFacts, Writes
+from sync.stores.config import StoreConfig
+from sync.stores.profiles import Profile, profile_for
+from sync.stores.s3_clients import Clients, Timeouts
+from sync.stores.s3_errors import translated
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+CHUNK_BYTES = 1024 * 1024
+OBSTORE_MAX_BYTES = 16 * 1024 * 1024  # a larger body streams from disk through boto3 instead of through memory
+MAX_KEY_BYTES = 1024
+HINT_404 = "check the endpoint: some providers want https://bucket.endpoint, not https://endpoint/bucket"
+
+
+class S3Store:
+    """One bucket prefix on a server that speaks S3."""
+
+    def __init__(
+        self,
+        config: StoreConfig,
+        *,
+        meter: Meter | None = None,
+        profile: Profile | None = None,
+        times: Timeouts | None = None,
+    ) -> None:
+        self.profile = profile or profile_for(config.provider, config.endpoint)
+        self.facts: StoreFacts = self.profile.facts()
+        self.meter = meter or Meter()
+        self.url = config.url
+        self.config = config
+        self._times = times or Timeouts()
+        self._above = f"{config.prefix}/" if config.prefix else ""
+        self._lock = Lock()
+        self._made: Clients | None = None
+        self._answered = False
+        self._exact_keys = self.profile.exact_keys
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        marker = ""
+        while True:
+            with self._asking("list", prefix):
+                page, marker_after = self._page(self._above + prefix, marker)
+            for item in page:
+                key = item["Key"]
+                if not key.startswith(self._above) or key == self._above:
+                    continue  # the prefix's own directory marker
+                version = str(item.get("ETag", "")).strip()
+                modified = item["LastModified"].timestamp()
+                yield ObjectInfo(key[len(self._above) :], item["Size"], quoted(version), modified)
+            if not marker_after:
+                return
+            if marker_after == marker:
+                raise Transient("the server repeats a page of its listing", where=prefix or self.url)
+            marker = marker_after
+
+    def _page(self, prefix: str, marker: str) -> tuple[Sequence[Any], str]:
+        """One page of the listing and where the next one starts ("" after the last)."""
+        if self.profile.list_version == 1:
+            old = self._control.list_objects(Bucket=self.config.bucket, Prefix=prefix, Marker=marker)
+            page = old.get("Contents", [])
+            last = old.get("NextMarker") or (page[-1]["Key"] if page else "")
+            return page, last if old.get("IsTruncated") else ""
+        token: dict[str, Any] = {"ContinuationToken": marker} if marker else {}
+        new = self._control.list_objects_v2(Bucket=self.config.bucket, Prefix=prefix, **token)
+        return new.get("Contents", []), new.get("NextContinuationToken", "") if new.get("IsTruncated") else ""
+
+    def head(self, key: str) -> ObjectInfo:
+        with self._asking("head", key):
+            answer = self._control.head_object(Bucket=self.config.bucket, Key=self._full(key))
+        version = quoted(answer["ETag"])
+        modified = answer["LastModified"].timestamp()
+        meta = {name.lower(): value for name, value in answer["Metadata"].items()}
+        hidden = _encrypted(answer)
+        return ObjectInfo(
+            key, answer["ContentLength"], version, modified, meta, None if hidden else self._md5_of(version)
+        )
+
+    def get(self, key: str, into: BinaryIO, *, if_version: str | None = None) -> ObjectInfo:
+        full = self._full(key)
+        digest = hashlib.md5(usedforsecurity=False)
+        received = 0
+        info: ObjectInfo | None = None
+        with self._asking("get", key):
+            for chunk in self._open(key, full, if_version):
+                if isinstance(chunk, ObjectInfo):
+                    info = chunk
+                    continue
+                received += len(chunk)
+                digest.update(chunk)
+                into.write(chunk)
+        assert info is not None
+        self.meter.add_bytes(received=received)
+        if received != info.size:
+            raise Corrupt(f"the body ended after {received} of {info.size} bytes", where=key)
+        if info.md5 is not None and info.md5 != digest.digest():
+            self._explain_mismatch(key)
+            info = replace(info, md5=None)
+        return info
+
+    def _open(self, key: str, full: str, if_version: str | None) -> Iterator[ObjectInfo | bytes]:
+        """The object's info, then its bytes."""
+        if fits_obstore(full):
+            options: Any = {"if_match": if_version} if if_version is not None else None
+            answer = obstore.get(self._clients.reading, full, options=options)
+            stated = answer.meta
+            version = quoted(stated["e_tag"] or "")
+            meta = {k.lower(): v for k, v in answer.attributes.items() if k not in STANDARD}
+            modified = stated["last_modified"].timestamp()
+            yield ObjectInfo(key, stated["size"], version, modified, meta, self._md5_of(version))
+            for chunk in answer.stream(min_chunk_size=CHUNK_BYTES):
+                yield bytes(chunk)
+            return
+        wanted: dict[str, Any] = {"IfMatch": if_version} if if_version is not None else {}
+        found = self._control.get_object(Bucket=self.config.bucket, Key=full, **wanted)
+        version = quoted(found["ETag"])
+        modified = found["LastModified"].timestamp()
+        md5 = None if _encrypted(found) else self._md5_of(version)
+        yield ObjectInfo(key, found["ContentLength"], version, modified, found["Metadata"], md5)
+        yield from found["Body"].iter_chunks(CHUNK_BYTES)
+
+    def get_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
+        full = self._full(key)
+        if length <= 0:
+            return b""
+        try:
+            with self._asking("get", key):
+                if fits_obstore(full):
+                    options: Any = {"range": (start, start + length)}
+                    if if_version is not None:
+                        options["if_match"] = if_version
+                    content = bytes(obstore.get(self._clients.reading, full, options=options).bytes())
+                else:
+                    wanted: dict[str, Any] = {"IfMatch": if_version} if if_version is not None else {}
+                    span = f"bytes={start}-{start + length - 1}"
+                    answer = self._control.get_object(Bucket=self.config.bucket, Key=full, Range=span, **wanted)
+                    content = answer["Body"].read()
+        except Unsupported as error:
+            if "416" in str(error) or "InvalidRange" in str(error):
+                return b""
+            raise
+        self.meter.add_bytes(received=len(content))
+        return content
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    def put(self, key: str, body: bytes | Path, *, meta: Mapping[str, str], only_if: Precondition = ANY) -> ObjectInfo:
+        full = self._full_for_writing(key)
+        extra, headers = self._conditions(key, only_if)
+        size = body.stat().st_size if isinstance(body, Path) else len(body)
+        if size > self.facts.max_put_bytes:
+            raise Unsupported("the body is too large for one request", where=key)
+        if isinstance(body, Path) and size <= OBSTORE_MAX_BYTES:
+            body = body.read_bytes()
+        with self._asking("put", key, if_version=only_if.if_version):
+            if isinstance(body, bytes) and fits_obstore(full) and not headers and _ascii(meta):
+                md5 = hashlib.md5(body, usedforsecurity=False).digest()
+                mode: Any = "overwrite"
+                if only_if.if_absent:
+                    mode = "create"
+                elif only_if.if_version is not None:
+                    mode = {"e_tag": only_if.if_version}
+                answer = obstore.put(
+                    self._clients.sending, full, body, attributes=dict(meta), mode=mode, use_multipart=False
+                )
+                version = quoted(answer["e_tag"] or "")
+            else:
+                version, md5 = self._put_by_boto(full, body, meta, extra, headers)
+        self.meter.add_bytes(sent=size)
+        stated = self._md5_of(version)
+        if stated is not None and stated != md5:
+            self._explain_mismatch(key)
+        return ObjectInfo(key, size, version, 0.0, dict(meta), md5)
+
+    def _put_by_boto(
+        self, full: str, body: bytes | Path, meta: Mapping[str, str], extra: dict[str, Any], headers: Mapping[str, str]
+    ) -> tuple[str, bytes]:
+        digest = hashlib.md5(usedforsecurity=False)
+        if isinstance(body, bytes):
+            digest.update(body)
+        else:
+            with open(body, "rb") as file:
+                while chunk := file.read(CHUNK_BYTES):
+                    digest.update(chunk)
+        wanted = {
+            "Bucket": self.config.bucket,
+            "Key": full,
+            "Metadata": dict(meta),
+            "ContentMD5": base64.b64encode(digest.digest()).decode(),
+            **extra,
+        }
+        with self._headers(headers):
+            if isinstance(body, bytes):
+                answer = self._control.put_object(Body=body, **wanted)
+            else:
+                with open(body, "rb") as file:
+                    answer = self._control.put_object(Body=file, **wanted)
+        return quoted(answer["ETag"]), digest.digest()
+
+    def copy(
+        self, source: str, target: str, *, if_version: str | None = None, only_if: Precondition = ANY
+    ) -> ObjectInfo:
+        if not self.facts.copy:
+            raise Unsupported("this provider has no server-side copy", where=target)
+        if only_if != ANY and not self.profile.copy_if:
+            raise Unsupported("this provider cannot copy under a condition", where=target)
+        full = self._full_for_writing(target)
+        extra: dict[str, Any] = {"CopySourceIfMatch": if_version} if if_version is not None else {}
+        if only_if.if_absent:
+            extra["IfNoneMatch"] = "*"
+        elif only_if.if_version is not None:
+            extra["IfMatch"] = only_if.if_version
+        origin = {"Bucket": self.config.bucket, "Key": self._full(source)}
+        with self._asking("copy", source):
+            answer = self._control.copy_object(Bucket=self.config.bucket, Key=full, CopySource=origin, **extra)  # type: ignore[arg-type]
+        found = self.head(target)
+        stated = answer["CopyObjectResult"].get("ETag")
+        return replace(found, version=quoted(stated)) if stated else found
+
+    def delete(self, key: str, *, if_version: str | None = None) -> None:
+        extra: dict[str, Any] = {}
+        if if_version is not None:
+            if not self.facts.delete_if_match:
+                raise Unsupported("this provider cannot delete under a condition", where=key)
+            extra["IfMatch"] = if_version
+        try:
+            with self._asking("delete", key):
+                self._control.delete_object(Bucket=self.config.bucket, Key=self._full(key), **extra)
+        except NotFound:
+            return
+        except PreconditionFailed:
+            # Some servers answer 412 for a key that is not there at all, which is no error of ours.
+            try:
+                self.head(key)
+            except NotFound:
+                return
+            raise
+
+    # --- large files ---------------------------------------------------------------------------------------------
+
+    def start_upload(self, key: str, *, meta: Mapping[str, str]) -> str:
+        full = self._full_for_writing(key)
+        with self._asking("start", key):
+            answer = self._control.create_multipart_upload(Bucket=self.config.bucket, Key=full, Metadata=dict(meta))
+        return answer["UploadId"]
+
+    def put_part(self, key: str, upload: str, number: int, body: bytes) -> Part:
+        digest = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+        with self._asking("part", key):
+            answer = self._control.upload_part(
+                Bucket=self.config.bucket,
+                Key=self._full(key),
+                UploadId=upload,
+                PartNumber=number,
+                Body=body,
+                ContentMD5=digest,
+            )
+        self.meter.add_bytes(sent=len(body))
+        return Part(number, quoted(answer["ETag"]), len(body))
+
+    def list_parts(self, key: str, upload: str) -> Sequence[Part]:
+        parts: list[Part] = []
+        marker = 0
+        while True:
+            with self._asking("list_parts", key):
+                answer = self._control.list_parts(
+                    Bucket=self.config.bucket, Key=self._full(key), UploadId=upload, PartNumberMarker=marker
+                )
+            parts += [Part(p["PartNumber"], quoted(p["ETag"]), p["Size"]) for p in answer.get("Parts", [])]
+            after = int(answer.get("NextPartNumberMarker", 0))
+            if not answer.get("IsTruncated") or after <= marker:
+                return tuple(parts)
+            marker = after
+
+    def finish_upload(self, key: str, upload: str, parts: Sequence[Part], *, only_if: Precondition = ANY) -> ObjectInfo:
+        extra, headers = self._conditions(key, only_if)
+        listed: Any = {"Parts": [{"PartNumber": part.number, "ETag": part.version} for part in parts]}
+        with self._asking("finish", key, if_version=only_if.if_version, upload=True), self._headers(headers):
+            answer = self._control.complete_multipart_upload(
+                Bucket=self.config.bucket, Key=self._full(key), UploadId=upload, MultipartUpload=listed, **extra
+            )
+        return ObjectInfo(key, sum(part.size for part in parts), quoted(answer["ETag"]), 0.0)
+
+    def abort_upload(self, key: str, upload: str) -> None:
+        try:
+            with self._asking("abort", key):
+                self._control.abort_multipart_upload(Bucket=self.config.bucket, Key=self._full(key), UploadId=upload)
+        except NotFound:
+            return
+
+    def close(self) -> None:
+        with self._lock:
+            made, self._made = self._made, None
+        if made is not None:
+            made.close()
+
+    # --- plumbing ------------------------------------------------------------------------------------------------
+
+    @property
+    def _clients(self) -> Clients:
+        with self._lock:
+            if self._made is None:
+                endpoint, region = self._place()
+                self._made = Clients(self.config, self.profile, endpoint, region, self._times)
+            return self._made
+
+    @property
+    def _control(self) -> S3Client:
+        return self._clients.control
+
+    def _place(self) -> tuple[str | None, str]:
+        region = self.config.region or self.profile.region or "us-east-1"
+        endpoint = self.config.endpoint
+        if endpoint is None and self.profile.endpoint is not None:
+            endpoint = self.profile.endpoint.format(region=region)
+        return endpoint, region
+
+    @contextmanager
+    def _asking(self, verb: str, key: str, *, if_version: str | None = None, upload: bool = False) -> Iterator[None]:
+        """Count one request and translate its errors."""
+        self.meter.count(verb)
+        try:
+            with translated(key, self.url, answered=lambda: self._answered):
+                yield
+        except NotFound as error:
+            self._answered = True
+            if if_version is not None and not upload:  # AWS answers 404 when If-Match's object is gone
+                raise PreconditionFailed("the object is gone", where=key) from error
+            if verb == "put" and not fits_obstore(key):
+                raise Unsupported("this server cannot store this name", where=key) from error
+            if verb == "put":  # OBS answers this to path-style writes, while HeadBucket is content
+                raise Misconfigured("the server takes no writes here", where=self.url, hint=HINT_404) from error
+            raise
+        self._answered = True
+
+    @contextmanager
+    def _headers(self, headers: Mapping[str, str]) -> Iterator[None]:
+        clients = self._clients
+        clients.with_headers(headers)
+        try:
+            yield
+        finally:
+            clients.with_headers({})
+
+    def _conditions(self, key: str, only_if: Precondition) -> tuple[dict[str, Any], dict[str, str]]:
+        """The precondition as boto3 parameters and as provider headers. Raises Unsupported if it has neither."""
+        if only_if == ANY:
+            return {}, {}
+        if self.facts.writes is Writes.FULL:
+            if only_if.if_absent:
+                return {"IfNoneMatch": "*"}, {}
+            return {"IfMatch": only_if.if_version}, {}
+        if only_if.if_absent and self.facts.writes is Writes.CREATE_ONLY:
+            if self.profile.forbid_overwrite is not None:
+                return {}, {self.profile.forbid_overwrite: "true"}
+            return {"IfNoneMatch": "*"}, {}
+        raise Unsupported("this provider cannot write under this condition", where=key)
+
+    def _full(self, key: str) -> str:
+        full = self._above + key
+        if not key or len(full.encode("utf-8", "surrogatepass")) > MAX_KEY_BYTES:
+            raise Unsupported(f"a key has 1 to {MAX_KEY_BYTES} bytes", where=key)
+        if any("\ud800" <= char <= "\udfff" for char in full) or "\0" in full:
+            raise Unsupported("the key is not text", where=repr(key))
+        return full
+
+    def _full_for_writing(self, key: str) -> str:
+        full = self._full(key)
+        body = full.rstrip("/")
+        odd = "\\" in full or full.startswith("/") or "//" in full
+        odd = odd or any(part in {"", ".", ".."} for part in body.split("/"))
+        if odd and not self._stores_exact_keys():
+            raise Unsupported("this server would store another name", where=key)
+        return full
+
+    def _stores_exact_keys(self) -> bool:
+        if self._exact_keys is None:
+            above = f"{self._above}.preflight/probe/{uuid.uuid4().hex}"
+            names = {f"{above}//x", f"{above}\\y"}
+            with self._asking("put", ".preflight/probe"):
+                for name in names:
+                    self._control.put_object(Bucket=self.config.bucket, Key=name, Body=b"")
+                page, _ = self._page(above, "")
+                listed = {item["Key"] for item in page}
+                for name in names | listed:
+                    self._control.delete_object(Bucket=self.config.bucket, Key=name)
+            self._exact_keys = listed == names
+        return self._exact_keys
+
+    def _md5_of(self, version: str) -> bytes | None:
+        tag = version.strip('"')
+        if not self.facts.etag_is_md5 or len(tag) != 32 or any(char not in "0123456789abcdef" for char in tag):
+            return None
+        return bytes.fromhex(tag)
+
+    def _explain_mismatch(self, key: str) -> None:
+        """An ETag is no MD5 where a KMS key encrypts: learn that. Otherwise raise Corrupt."""
+        with self._asking("head", key):
+            answer = self._control.head_object(Bucket=self.config.bucket, Key=self._full(key))
+        if not _encrypted(answer):
+            raise Corrupt("the server holds other bytes than were sent", where=key)
+        self.facts = replace(self.facts, etag_is_md5=False)
+
+
+STANDARD = frozenset(
+    {"Content-Disposition", "Content-Encoding", "Content-Language", "Content-Type", "Cache-Control", "Storage-Class"}
+)
+
+
+def quoted(tag: str) -> str:
+    """An ETag as preconditions take it."""
+    bare = tag.removeprefix("W/").strip('"')
+    return f'"{bare}"' if bare else ""
+
+
+def fits_obstore(full: str) -> bool:
+    """Whether obstore stores exactly this key (it refuses some, and trims slashes at both ends)."""
+    parts = full.split("/")
+    return not any(part in {"", ".", ".."} for part in parts) and not any(
+        unicodedata.category(char) == "Cc" for char in full
+    )
+
+
+def _ascii(meta: Mapping[str, str]) -> bool:
+    return all(value.isascii() and value.isprintable() for value in meta.values())
+
+
+def _encrypted(answer: Any) -> bool:
+    return "kms" in answer.get("ServerSideEncryption", "") or "SSECustomerAlgorithm" in answer

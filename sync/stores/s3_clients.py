@@ -1,0 +1,139 @@
+"""One bucket's two clients: boto3 for control, obstore for bytes; neither retries, neither reads the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from threading import local
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+
+import botocore.session
+from botocore import handlers
+from botocore.config import Config
+from obstore.store import S3Store as Bytes
+
+from sync.stores.config import StoreConfig
+from sync.stores.profiles import Profile
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+CONNECTIONS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. A stalled read ends after `read_s`; an upload as a whole may take `send_s` (obstore) at 64 KiB/s."""
+
+    connect_s: float = 5.0
+    read_s: float = 30.0
+    send_s: float = 180.0
+
+
+class Clients:
+    """Made for one set of credentials; renewing them makes a new one."""
+
+    def __init__(
+        self, config: StoreConfig, profile: Profile, endpoint: str | None, region: str, times: Timeouts
+    ) -> None:
+        self.control = _control(config, profile, endpoint, region, times)
+        self.sending = _bytes(config, profile, endpoint, region, times, whole_s=times.send_s, each_read=False)
+        self.reading = _bytes(config, profile, endpoint, region, times, whole_s=24 * 3600.0, each_read=True)
+        self._headers = local()
+        self.control.meta.events.register("before-call.s3", self._add_headers)
+        if not profile.url_encode:
+            for operation in ("ListObjects", "ListObjectsV2"):
+                self.control.meta.events.unregister(
+                    f"before-parameter-build.s3.{operation}", handlers.set_list_objects_encoding_type_url
+                )
+
+    def with_headers(self, headers: Mapping[str, str]) -> None:
+        """Headers for this thread's next control requests; call with {} afterwards."""
+        self._headers.extra = dict(headers)
+
+    def _add_headers(self, params: dict[str, Any], **_: object) -> None:
+        params["headers"].update(getattr(self._headers, "extra", {}))
+
+    def close(self) -> None:
+        """Release the control client's connections (obstore's close with their last reference)."""
+        self.control.close()
+
+
+def _control(config: StoreConfig, profile: Profile, endpoint: str | None, region: str, times: Timeouts) -> S3Client:
+    # The user's AWS profile, config files and endpoint variables belong to the notebook, not to this store.
+    session = botocore.session.Session(
+        session_vars={
+            "profile": (None, None, None, None),
+            "config_file": (None, None, os.devnull, None),
+            "credentials_file": (None, None, os.devnull, None),
+        }
+    )
+    client = session.create_client(
+        "s3",
+        region_name=region,
+        endpoint_url=endpoint,
+        aws_access_key_id=config.secret("id"),
+        aws_secret_access_key=config.secret("secret"),
+        aws_session_token=config.secret("token") or None,
+        config=Config(
+            signature_version="s3v4",
+            s3={"addressing_style": "virtual" if profile.virtual_host else "path"},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            connect_timeout=times.connect_s,
+            read_timeout=times.read_s,
+            max_pool_connections=CONNECTIONS,
+            tcp_keepalive=True,
+            ignore_configured_endpoint_urls=True,  # type: ignore[call-arg]  # the stubs do not know it yet
+        ),
+    )
+    return cast("S3Client", client)
+
+
+def _bytes(
+    config: StoreConfig,
+    profile: Profile,
+    endpoint: str | None,
+    region: str,
+    times: Timeouts,
+    *,
+    whole_s: float,
+    each_read: bool,
+) -> Bytes:
+    def credentials() -> dict[str, Any]:
+        return {
+            "access_key_id": config.secret("id"),
+            "secret_access_key": config.secret("secret"),
+            "token": config.secret("token") or None,
+            "expires_at": None,
+        }
+
+    settings: dict[str, Any] = {
+        "region": region,
+        "virtual_hosted_style_request": profile.virtual_host,
+        "skip_signature": False,
+        "imdsv1_fallback": False,
+        "request_payer": False,
+    }
+    if endpoint is not None:
+        # obstore wants the bucket inside the endpoint for virtual hosts.
+        parts = urlsplit(endpoint)
+        settings["endpoint"] = f"{parts.scheme}://{config.bucket}.{parts.netloc}" if profile.virtual_host else endpoint
+    client: dict[str, Any] = {
+        "allow_http": True,
+        "connect_timeout": timedelta(seconds=times.connect_s),
+        "timeout": timedelta(seconds=whole_s),
+    }
+    if each_read:
+        client["read_timeout"] = timedelta(seconds=times.read_s)
+    return Bytes(
+        config.bucket,
+        config=settings,  # type: ignore[arg-type]
+        client_options=client,  # type: ignore[arg-type]
+        retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=whole_s)},
+        credential_provider=credentials,  # type: ignore[arg-type]
+    )

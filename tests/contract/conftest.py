@@ -1,0 +1,78 @@
+"""Every backend that the contract suite runs on. A new provider is one entry here and inherits the whole suite."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from sync.stores import Store
+from sync.stores.config import StoreConfig, file_config
+from sync.stores.opening import open_store
+from sync.stores.retry import Retrying
+from tests.support.moto import S3Server, moto
+from tests.support.seaweed import seaweed
+
+BACKENDS = ("file", "seaweed", "moto")
+
+
+@dataclass
+class Backend:
+    """A place for one test: `config` names an empty prefix on a real server."""
+
+    name: str
+    config: StoreConfig
+
+    def open(self) -> Store:
+        """A new connection to it."""
+        return open_store(self.config)
+
+
+@pytest.fixture(scope="session")
+def seaweed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with seaweed(tmp_path_factory.mktemp("seaweed")) as server:
+        server.creates_bucket("contract")
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with moto(tmp_path_factory.mktemp("moto")) as server:
+        server.creates_bucket("contract")
+        yield server
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+    """One entry of BACKENDS."""
+    name: str = request.param
+    prefix = f"user/{uuid.uuid4().hex[:8]}"
+    if name == "file":
+        return Backend(name, file_config(tmp_path / "bucket"))
+    server: S3Server = request.getfixturevalue(f"{name}_server")
+    return Backend(name, server.config("contract", prefix))
+
+
+@pytest.fixture(params=["plain", "retrying"])
+def store(request: pytest.FixtureRequest, backend: Backend) -> Iterator[Store]:
+    """An empty store, bare and inside the retry layer: both must keep the contract."""
+    with closing(backend.open()) as opened:
+        yield Retrying(opened) if request.param == "retrying" else opened
+
+
+@pytest.fixture
+def neighbour(backend: Backend) -> Iterator[Callable[[str], Store]]:
+    """Opens stores at other prefixes of the same bucket."""
+    opened: list[Store] = []
+
+    def open_at(prefix: str) -> Store:
+        opened.append(open_store(replace(backend.config, prefix=prefix)))
+        return opened[-1]
+
+    yield open_at
+    for one in opened:
+        one.close()
