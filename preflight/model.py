@@ -111,6 +111,7 @@ class Action:
     kind: str = "none"  # none | reallocate | ...
     reason: str = ""
     outcome: str = ""
+    done: bool = False  # the platform accepted it
 
 
 @dataclass(frozen=True, slots=True)

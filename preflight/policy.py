@@ -61,6 +61,10 @@ class Fleet:
     demoted: frozenset[str] = frozenset()  # checks whose breaker is open now (and not due for a half-open try)
     spent_without_ledger: bool = False  # this container already used its one reallocation without a ledger
 
+    def half_open(self, check: str, policy: Policy) -> bool:
+        """Whether the check's breaker tripped, but its pause is over: one node may try."""
+        return self.machines_failing.get(check, 0) > policy.breaker_machines and check not in self.demoted
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:

@@ -35,7 +35,8 @@ class Lane(StrEnum):
     HOST = "host"
     DISK = "disk"
     GPU = "gpu"
-    BUCKET = "bucket"
+    NETWORK = "network"  # small requests on the way to the bucket
+    BUCKET = "bucket"  # what loads that way
     REFERENCE = "reference"  # other networks: ICMP, speedtest; inform, never decide
     WARMUP = "warmup"
 
@@ -89,13 +90,23 @@ class Shared:
         with lock:
             if key not in self._results:
                 try:
-                    self._results[key] = (True, make())
+                    made: tuple[bool, Any] = (True, make())
                 except PreflightError as error:
-                    self._results[key] = (False, error)
-        ok, result = self._results[key]
+                    made = (False, error)
+                with self._lock:
+                    self._results[key] = made
+            ok, result = self._results[key]
         if not ok:
             raise result
         return result  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Close what was opened for the round (stores); an abandoned check that still uses it ends in an error."""
+        with self._lock:
+            results = list(self._results.values())
+        for ok, result in results:
+            if ok and callable(close := getattr(result, "close", None)):
+                close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,233 @@
+"""Upload and download on the real data path: the user's bucket, the engine's own client, several streams.
+
+Never a public speed test: a fifth of the nodes block it, and it measures a path that saving does not use.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from preflight.bucket_path import FOLDER, fault, opened, remote
+from preflight.checks import Broken, Check, Context, Lane, Reading
+from preflight.errors import Unmeasured
+from preflight.model import Blame, Limit, Severity
+from preflight.side_by_side import each
+from preflight.transfer import LARGEST, SMALLEST, STREAMS, Transfer, observe
+from sync.errors import SyncError
+from sync.stores import Store
+from sync.stores.config import StoreConfig
+
+DEFAULT_BUDGET_BYTES = 6_500_000  # each way; with what the download needs written first, below 16 MB in all
+LIMIT_BUDGET_BYTES = 24_000_000  # where a limit has to be judged, and only as far as that takes
+BUDGET_S = 2.5  # of one direction in the first round: a verdict in 10 s even on a slow path
+CONFIRM_BUDGET_S = 4.0  # of the second, longer look
+PREFILL_S = 0.25  # of writing what the download will read
+
+
+@dataclass(slots=True)
+class Path:
+    """One store and the objects that the transfers use; the same few keys, so that little is left to remove."""
+
+    store: Store
+    config: StoreConfig
+    stem: str
+    stored_bytes: int = 0  # size of the objects that are there now
+
+    def key(self, number: int) -> str:
+        """The key of stream `number`."""
+        return f"{self.stem}-{number}"
+
+
+Direction = Callable[[Context, Path, float | None], Transfer]
+
+
+def measure_upload(context: Context) -> Reading:
+    """Bytes a second into the bucket: median over rounds of four streams, the round trip not counted."""
+    return _measure(context, "bucket.upload", _upload)
+
+
+def measure_download(context: Context) -> Reading:
+    """Bytes a second out of the bucket, measured like the upload."""
+    return _measure(context, "bucket.download", _download)
+
+
+def _measure(context: Context, name: str, direction: Direction) -> Reading:
+    config = remote(context)
+    effective = context.limit(name)
+    limit = effective.at_least if effective and isinstance(effective.at_least, int | float) else None
+    path = _path(context, config)
+    try:
+        seen = direction(context, path, limit)
+        blame, advice = None, ""
+        if limit is not None and seen.rate < limit and context.round_number and len(context.stores) > 1:
+            blame, advice = _cross_check(context, direction, limit)
+    finally:
+        _clean(path)
+    return Reading(
+        seen.rate,
+        blame=blame,
+        advice=advice,
+        detail={
+            "low": "unbounded" if seen.low is None else seen.low,
+            "high": "unbounded" if seen.high is None else seen.high,
+            "samples": list(seen.samples),
+            "single_stream": seen.single,
+            "streams": seen.streams,
+            "round_trip_s": seen.round_trip_s,
+            "object_bytes": seen.object_bytes,
+            "moved_bytes": seen.moved_bytes,
+            "store": config.url,
+        },
+    )
+
+
+def _path(context: Context, config: StoreConfig) -> Path:
+    stem = f"{FOLDER}flow-{context.rng.randrange(1 << 48):012x}"
+    return context.shared.once(f"flow {config.url}", lambda: Path(opened(context, config), config, stem))
+
+
+def _upload(context: Context, path: Path, limit: float | None) -> Transfer:
+    noise = context.rng.randbytes(LARGEST)  # incompressible: some paths compress
+
+    def put(number: int, size: int) -> None:
+        path.store.put(path.key(number), noise[:size], meta={})
+        path.stored_bytes = size
+
+    return _observed(context, path, limit, put, "write test objects", LARGEST)
+
+
+def _download(context: Context, path: Path, limit: float | None) -> Transfer:
+    size = _prefill(context, path)
+
+    def get(number: int, wanted: int) -> None:
+        if wanted < size:
+            got = len(path.store.get_range(path.key(number), 0, wanted))
+        else:
+            got = path.store.get(path.key(number), io.BytesIO()).size
+        if got != wanted:
+            raise Broken(f"{path.config.url} returned {got} of {wanted} bytes", blame=Blame.ENDPOINT)
+
+    return _observed(context, path, limit, get, "read test objects", size)
+
+
+def _prefill(context: Context, path: Path) -> int:
+    """Write what will be read: as much as a quarter of a second carries (a slow uplink must not stall this)."""
+    noise = context.rng.randbytes(LARGEST)
+    size = SMALLEST
+    while True:
+        body = noise[:size]
+        started = context.clock.monotonic()
+        try:
+            each(STREAMS, lambda number, body=body: _put(path, number, body))  # type: ignore[misc]
+        except SyncError as error:
+            raise fault(error, path.config, "write test objects") from error
+        took_s = context.clock.monotonic() - started
+        if size >= LARGEST or took_s > PREFILL_S:
+            return size
+        size = min(size * 4, LARGEST)
+
+
+def _put(path: Path, number: int, body: bytes) -> None:
+    path.store.put(path.key(number), body, meta={})
+    path.stored_bytes = len(body)
+
+
+def _observed(
+    context: Context, path: Path, limit: float | None, one: Callable[[int, int], None], doing: str, largest: int
+) -> Transfer:
+    def move(size: int, streams: int) -> float:
+        if context.stopped.is_set():
+            raise Unmeasured("the time for all checks was up")
+        started = context.clock.monotonic()
+        each(streams, lambda number: one(number, size))
+        return context.clock.monotonic() - started
+
+    try:
+        seen = observe(
+            move,
+            context.clock,
+            limit=limit,
+            budget_bytes=DEFAULT_BUDGET_BYTES if limit is None else LIMIT_BUDGET_BYTES,
+            budget_s=CONFIRM_BUDGET_S if context.round_number else BUDGET_S,
+            largest=largest,
+        )
+    except SyncError as error:
+        raise fault(error, path.config, doing) from error
+    if seen is None:
+        raise Unmeasured("not one transfer ended in time")
+    return seen
+
+
+def _clean(path: Path) -> None:
+    """Remove the test objects. What fails here is removed by the access check of a later day."""
+    if not path.stored_bytes:
+        return
+
+    def forget(number: int) -> None:
+        try:
+            path.store.delete(path.key(number))
+        except SyncError:
+            return
+
+    each(STREAMS, forget)
+    path.stored_bytes = 0
+
+
+def _cross_check(context: Context, direction: Direction, limit: float) -> tuple[Blame | None, str]:
+    """Whether another configured store is fast from here: then the slow one's service is to blame, not the node."""
+    other = context.stores[1]
+    if other.provider == "file":
+        return None, ""
+    try:
+        path = _path(context, other)
+        seen = direction(context, path, limit)
+        _clean(path)
+    except (Broken, Unmeasured):
+        return None, ""
+    if seen.rate < limit:
+        return None, ""
+    return Blame.ENDPOINT, f"{other.url} is fast enough from here: this bucket's service is slow, not the node"
+
+
+_WHY = (
+    "Without a limit of yours it only informs: every default would throw good nodes away (an upload limit of 20 Mbit/s "
+    "excludes 4 % of the recorded nodes, 40 Mbit/s 29 %, 100 Mbit/s 53 %). With one, two separate looks must agree and "
+    "the 99.5 % upper bound of each must lie below the limit."
+)
+
+CHECKS = (
+    Check(
+        name="bucket.upload",
+        title="Upload to your bucket",
+        unit="B/s",
+        lane=Lane.BUCKET,
+        deadline_s=7.0,
+        measure=measure_upload,
+        network=True,
+        why="How fast work is saved, measured with the engine's own client on the user's own bucket.",
+        limit=Limit(
+            severity=Severity.NOTE,
+            blame=Blame.NODE,
+            advice="saving large files takes long here: lower the limit, or move the bucket nearer",
+            why=_WHY,
+        ),
+    ),
+    Check(
+        name="bucket.download",
+        title="Download from your bucket",
+        unit="B/s",
+        lane=Lane.BUCKET,
+        deadline_s=7.0,
+        measure=measure_download,
+        network=True,
+        why="How fast a folder is restored, measured with the engine's own client on the user's own bucket.",
+        limit=Limit(
+            severity=Severity.NOTE,
+            blame=Blame.NODE,
+            advice="restoring large folders takes long here: lower the limit, or move the bucket nearer",
+            why=_WHY,
+        ),
+    ),
+)

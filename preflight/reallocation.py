@@ -1,0 +1,108 @@
+"""The one place that hands a node back. Nothing else in this repository calls `platform.reallocate`.
+
+A reallocation costs the node for two days and ten minutes of somebody's time, so it needs: a rejecting report,
+the user's consent (`on_reject`), a platform that can, and a token written to the ledger before anything is sent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+from preflight.errors import ImdsError
+from preflight.examine import Examined, Setup, open_ledger_store, spent_marker
+from preflight.ledger import Ledger
+from preflight.model import Action, Report, Verdict
+from preflight.platforms import Platform
+from preflight.policy import decide
+from sync.clock import Clock
+from sync.errors import SyncError
+
+WAIT_S = 120.0  # after the platform agreed: still alive then means that it did not happen
+_log = logging.getLogger(__name__)
+
+
+def hand_back(examined: Examined, setup: Setup, *, platform: Platform, clock: Clock, on_reject: str) -> Report:
+    """The report with the action taken. `on_reject` is "reallocate" or "report".
+
+    Exactly one request is sent, and only after its token is in the ledger. Whatever stops it (no token, no
+    answer) leaves a degraded report: the node is used and the reason shown. Never raises for the platform's sake.
+    """
+    report = examined.report
+    if report.verdict is not Verdict.REJECT:
+        return report
+    # Decided again here, on the same findings: a report changed on its way cannot cost a node.
+    decision = decide(report.checks, setup.policy, examined.fleet)
+    if decision.verdict is not Verdict.REJECT:
+        return _kept(report, "deciding again did not confirm the verdict")
+    if on_reject != "reallocate":
+        return dataclasses.replace(
+            report, action=Action("none", decision.reason, "PREFLIGHT_ON_REJECT=report: shown, not acted upon")
+        )
+    if not platform.can_reallocate:
+        return _kept(report, f"platform {platform.name} has no way to ask for another node from inside")
+    why_not = _token(examined, setup, platform, decision.reject_for, decision.reason)
+    if why_not:
+        return _kept(report, why_not)
+    _log.warning("handing the node back", extra={"reason": decision.reason})
+    try:
+        platform.reallocate(decision.reason)
+    except ImdsError as error:
+        return _kept(report, f"the platform did not take the node back: {error}")
+    return dataclasses.replace(
+        report,
+        action=Action("reallocate", decision.reason, "the platform accepted; waiting to be stopped", done=True),
+        trace=(*report.trace, "reallocation requested: accepted by the platform"),
+    )
+
+
+def resume(report: Report) -> Report:
+    """The report of a node that was handed back but is still alive after WAIT_S: used, degraded, not asked again."""
+    return _kept(report, f"the platform accepted, but this node was still alive after {WAIT_S:.0f} s")
+
+
+def _kept(report: Report, why: str) -> Report:
+    return dataclasses.replace(
+        report,
+        verdict=Verdict.DEGRADED,
+        action=Action("none", report.reason, f"node kept: {why}"),
+        trace=(*report.trace, f"node kept: {why}"),
+    )
+
+
+def _token(examined: Examined, setup: Setup, platform: Platform, check: str, reason: str) -> str:
+    """Write the token. "" when it is granted, else why not."""
+    rule = setup.policy.rules.get(check)
+    if not examined.fleet.readable:
+        if rule is None or not rule.hard:
+            return "without a ledger no reallocation is counted"
+        return _spend_local(setup)
+    try:
+        store = open_ledger_store(setup)
+        try:
+            ledger = Ledger(store, platform.group, platform.machine())
+            if examined.fleet.half_open(check, setup.policy) and not ledger.claim_try(check):
+                return f"another node already tries whether {check} is still a common fault"
+            token = ledger.take_token(check, reason, setup.policy)
+        finally:
+            store.close()
+    except SyncError as error:
+        return f"the ledger could not be written ({error.what})"
+    if not token:
+        hours = setup.policy.token_window_s / 3600
+        return f"all {setup.policy.tokens} reallocations of the last {hours:.0f} h are used"
+    _log.info("a reallocation token was granted", extra={"token": token})
+    return ""
+
+
+def _spend_local(setup: Setup) -> str:
+    """The one reallocation of a container's life without a ledger: only for proven broken hardware."""
+    marker = spent_marker(setup.state_dir)
+    try:
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch(exist_ok=False)
+    except FileExistsError:
+        return "its one reallocation without a ledger is spent"
+    except OSError as error:
+        return f"the reallocation could not be recorded ({error.strerror})"
+    return ""
