@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -50,26 +49,26 @@ def probe(
     raise typer.Exit(ask([kind, "--timeout", str(timeout), *(["--quiet"] if quiet else [])], os.environ))
 
 
-@app.command(epilog="Exit codes: 0 a report was printed · 1 nothing answers, or the checks have not finished.")
+@app.command(epilog="Exit codes: 0 accept · 10 degraded · 20 reject · 2 wrong settings.")
+def check(
+    as_json: Annotated[bool, typer.Option("--json", help="the report as one JSON document")] = False,
+    only: Annotated[
+        list[str] | None, typer.Option(help="a check, or a group such as `bucket`; may be repeated")
+    ] = None,
+) -> None:
+    """Examine this node and report; acts on nothing."""
+    from preflight import commands_checks, logs
+
+    logs.configure(os.environ)
+    raise typer.Exit(commands_checks.check(os.environ, as_json=as_json, only=only or ()))
+
+
+@app.command(epilog="Exit codes: those of the verdict (0, 10, 20) · 1 there is no report yet.")
 def report(as_json: Annotated[bool, typer.Option("--json", help="the document as /report serves it")] = False) -> None:
-    """The last report of the running `preflight up`."""
-    from preflight.probing import ask
-    from preflight.settings import read
+    """The last report of this node."""
+    from preflight import commands_checks
 
-    port = read(os.environ)[0].probe_port
-    try:
-        status, body = ask(port, "/report", 5.0)
-        document = json.loads(body)
-    except (OSError, ValueError) as failed:
-        sys.stderr.write(f"preflight: nothing answers on port {port}: {failed}\n")
-        raise typer.Exit(1) from failed
-    if as_json or status != 200:
-        sys.stdout.write(body + "\n")
-    else:
-        from preflight.terminal import print_report
-
-        print_report(document)
-    raise typer.Exit(0 if status == 200 else 1)
+    raise typer.Exit(commands_checks.report(os.environ, as_json=as_json))
 
 
 def mount() -> None:

@@ -6,7 +6,6 @@ handed back, {"action": …}. A child that dies or hangs ends as *degraded*, nev
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import queue
@@ -39,7 +38,7 @@ class Outcome:
     def handed_back(self) -> bool:
         """Whether the platform took the request for another node."""
         action = (self.report or {}).get("action") or {}
-        return action.get("kind") == "reallocate" and bool(action.get("done", True))
+        return action.get("kind") == "reallocate" and bool(action.get("done"))
 
 
 def examine(
@@ -103,14 +102,3 @@ def _parsed(line: bytes) -> Mapping[str, Any]:
         log.warning("the checks printed something that is not JSON", extra={"length": len(line)})
         return {}
     return said if isinstance(said, dict) else {}
-
-
-def as_document(value: object) -> Any:
-    """A dataclass of the model as plain JSON values."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(name): as_document(one) for name, one in value.items()}
-    if isinstance(value, tuple | list | frozenset):
-        return [as_document(one) for one in value]
-    return value

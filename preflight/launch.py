@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from preflight import examination, metrics, server, services
 from preflight.board import Board, Stage
@@ -128,6 +129,7 @@ class Launch:
             if self._hold(GONE_WITHIN_S):
                 return 0
             log.error("the platform took the node back but did not stop it: going on, degraded")
+            self.board.post(report=kept_report(outcome.report or {}))
         self.board.post(stage=Stage.RESTORING)
         try:
             preparing.result()
@@ -230,6 +232,13 @@ class _Preparing(threading.Thread):
         self.join()
         if self._failed is not None:
             raise self._failed
+
+
+def kept_report(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The report of a node that was handed back and is still here: used, degraded, not asked for again."""
+    why = f"the platform accepted, but the node was still alive {GONE_WITHIN_S:.0f} s later"
+    action = {**report.get("action", {}), "outcome": f"node kept: {why}"}
+    return {**report, "verdict": "degraded", "action": action, "trace": [*report.get("trace", ()), f"node kept: {why}"]}
 
 
 def account_faults(outcome: Outcome) -> list[str]:

@@ -1,4 +1,7 @@
-"""The child side of the start-up examination: measure, judge, decide, and hand the node back if so decided."""
+"""The child side of the start-up examination: measure, judge, decide, and hand the node back if so decided.
+
+Standard output carries one JSON object a line to the supervisor; on a terminal the table goes to standard error.
+"""
 
 from __future__ import annotations
 
@@ -9,29 +12,38 @@ from collections.abc import Mapping
 from typing import Any
 
 from preflight import logs
-from preflight.examination import as_document
-from preflight.model import Finding
+from preflight.assessment import assess, setup_from
+from preflight.evidence import finding_document, report_document
+from preflight.model import Finding, Status
 from preflight.platforms import detect
-from preflight.settings import load
 from sync.clock import SystemClock
 
 
 def examine_node(environ: Mapping[str, str]) -> int:
-    """Print findings and the report, one JSON object a line; 0 when a report was printed."""
-    from preflight.examine import examine
-
+    """0 when a report was printed."""
     logs.configure(environ)
     clock = SystemClock()
-    settings = load(environ)
+    setup = setup_from(environ)
     platform = detect(environ, clock)
+    on_terminal = sys.stderr.isatty()
+    if on_terminal:
+        from rich.console import Console
+
+        from preflight.rendering import line, print_report
+
+        console = Console(stderr=True)
 
     def say(**document: Any) -> None:
         sys.stdout.write(json.dumps(document, default=str) + "\n")
         sys.stdout.flush()
 
     def on_finding(finding: Finding) -> None:
-        say(finding=as_document(finding))
+        say(finding=finding_document(finding))
+        if on_terminal and finding.status is not Status.SKIP:
+            console.print(line(finding), highlight=False)
 
-    report = examine(settings, platform=platform, clock=clock, rng=random.Random(), on_finding=on_finding)
-    say(report=as_document(report))
+    report = assess(setup, platform=platform, clock=clock, rng=random.Random(), on_finding=on_finding)
+    if on_terminal:
+        print_report(report, console)
+    say(report=report_document(report))
     return 0

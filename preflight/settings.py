@@ -100,6 +100,12 @@ class Settings(BaseSettings):
         description="`reallocate` (ask for another node) or `report` (open JupyterLab with a banner); "
         "auto: reallocate on Salad, report elsewhere",
     )
+    expect_gpu: Annotated[str, Word] = Field(
+        "",
+        pattern="^(|0|no|false|none|off|yes|true|on|[1-9][0-9]?)$",
+        validation_alias="PREFLIGHT_EXPECT_GPU",
+        description="how many GPUs there must be; `0`: GPU checks are skipped; unset: whatever the machine shows",
+    )
     password: Annotated[Secret | None, BeforeValidator(_secret)] = Field(
         None,
         validation_alias="JUPYTERLAB_PW",

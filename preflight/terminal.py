@@ -7,13 +7,11 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from preflight.quantity import show
 from sync.clock import Clock
 from sync.status import Progress
 
 log = logging.getLogger(__name__)
 PROGRESS_EVERY_S = 5.0
-COLOURS = {"pass": "green", "warn": "yellow", "fail": "red", "unknown": "magenta", "skip": "dim"}
 
 
 class Face(Protocol):
@@ -40,7 +38,7 @@ class Lines:
 
     def finding(self, finding: Mapping[str, Any]) -> None:
         status = finding.get("status")
-        level = logging.WARNING if status in ("fail", "warn") else logging.INFO
+        level = {"fail": logging.WARNING, "warn": logging.WARNING, "skip": logging.DEBUG}.get(str(status), logging.INFO)
         shown = ("name", "status", "blame", "observed", "required", "unit", "why", "advice", "took_s")
         log.log(
             level,
@@ -78,48 +76,24 @@ class Lines:
 
 
 class Screen:
-    """For a terminal, on standard error, so that the log does not tear the bar."""
+    """For a terminal, on standard error, so that the log does not tear the bar.
+
+    The child that runs the checks writes to the same terminal, so table and verdict are there already.
+    """
 
     def __init__(self) -> None:
         from rich.console import Console
 
         self._console = Console(stderr=True)
-        self._found: list[Mapping[str, Any]] = []
         self._bar: Any = None
         self._task: Any = None
         self._done = False
 
     def finding(self, finding: Mapping[str, Any]) -> None:
-        self._found.append(finding)
-        status = str(finding.get("status", ""))
-        self._console.print(f"  [{COLOURS.get(status, '')}]{status:8}[/] {finding.get('name')}", highlight=False)
+        """Shown by the child."""
 
     def verdict(self, report: Mapping[str, Any]) -> None:
-        from rich.markup import escape
-        from rich.table import Table
-
-        table = Table(title=f"Preflight of {report.get('machine')}", title_justify="left", expand=False)
-        for column in ("check", "status", "observed", "required", "why, and what to do"):
-            table.add_column(column, overflow="fold")
-        for check in report.get("checks", ()):
-            status = str(check.get("status", ""))
-            words = " ".join(str(check.get(key) or "") for key in ("why", "advice")).strip() if status != "pass" else ""
-            observed = show(check.get("observed"), str(check.get("unit", "")))
-            colour = COLOURS.get(status, "default")
-            table.add_row(
-                escape(str(check.get("name"))),
-                f"[{colour}]{status}[/]",
-                escape(observed),
-                escape(str(check.get("required", ""))),
-                escape(words),
-            )
-        self._console.print(table)
-        verdict = str(report.get("verdict"))
-        colour = {"accept": "bold green", "degraded": "bold yellow", "reject": "bold red"}.get(verdict, "bold")
-        action = report.get("action") or {}
-        told = f" · {escape(str(action.get('outcome')))}" if action.get("outcome") else ""
-        took_s = float(report.get("took_s") or 0.0)
-        self._console.print(f"Verdict: [{colour}]{verdict}[/] in {took_s:.1f} s{told}", highlight=False)
+        """Shown by the child."""
 
     def restore(self, progress: Progress, *, done: bool) -> None:
         from rich.progress import BarColumn, DownloadColumn, Progress as Bar, TextColumn, TimeRemainingColumn  # noqa: I001
@@ -164,12 +138,3 @@ class Screen:
 def face(clock: Clock) -> Face:
     """A screen on a terminal, log lines elsewhere."""
     return Screen() if sys.stderr.isatty() else Lines(clock)
-
-
-def print_report(report: Mapping[str, Any]) -> None:
-    """The table of a report on standard output."""
-    from rich.console import Console
-
-    screen = Screen()
-    screen._console = Console()
-    screen.verdict(report)
