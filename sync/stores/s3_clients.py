@@ -56,6 +56,8 @@ class Clients:
 
     def _add_headers(self, params: dict[str, Any], **_: object) -> None:
         params["headers"].update(getattr(self._headers, "extra", {}))
+        # botocore's own search for the bucket's region asks for ever when the server has no answer; ours does not.
+        params["context"].setdefault("s3_redirect", {})["redirected"] = True
 
     def close(self) -> None:
         """Release the control client's connections (obstore's close with their last reference)."""

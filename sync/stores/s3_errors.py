@@ -63,6 +63,8 @@ def of_client_error(error: boto_errors.ClientError, key: str, place: str) -> Syn
 def of_text(error: Exception, key: str, place: str, answered: bool) -> SyncError:
     """By what the message says: obstore gives status and body only there, botocore wraps the network's errors."""
     text = str(error)
+    if isinstance(error, boto_errors.HTTPClientError | boto_errors.ConnectionError):
+        text += f" {error.kwargs.get('error', '')}"
     status = STATUS.search(text)
     if status is not None:
         code = CODE.search(text)
@@ -70,6 +72,8 @@ def of_text(error: Exception, key: str, place: str, answered: bool) -> SyncError
         return meaning(int(status[1]), code[1] if code else "", where=key, place=place, said=said[1] if said else "")
     if isinstance(error, obstore_errors.AlreadyExistsError | obstore_errors.PreconditionError):
         return PreconditionFailed("somebody else wrote the object", where=key)
+    if "redirect without LOCATION" in text:
+        return meaning(301, where=key, place=place)
     if isinstance(error, FileNotFoundError):
         return NotFound("no such object", where=key)
     if isinstance(error, obstore_errors.UnauthenticatedError | obstore_errors.PermissionDeniedError):

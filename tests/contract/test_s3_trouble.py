@@ -1,0 +1,187 @@
+"""S3 under trouble: the right error by type, and the retry layer that overcomes what can be overcome."""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from sync.errors import Denied, Misconfigured, NotFound, PreconditionFailed, Throttled, Transient, Unsupported
+from sync.stores import ABSENT, Store
+from sync.stores.config import StoreConfig
+from sync.stores.retry import Patience, Retrying
+from sync.stores.s3 import S3Store
+from sync.stores.s3_clients import Timeouts
+from sync.stores.secret import Secret
+from tests.support.faultproxy import FaultProxy, Faults
+from tests.support.moto import S3Server
+
+QUICK = Timeouts(connect_s=1.0, read_s=1.0, send_s=1.5)
+
+
+@pytest.fixture
+def proxy(moto_server: S3Server) -> Iterator[FaultProxy]:
+    with FaultProxy(moto_server.ports[0]) as running:
+        yield running
+
+
+@pytest.fixture
+def config(moto_server: S3Server, proxy: FaultProxy, request: pytest.FixtureRequest) -> StoreConfig:
+    return moto_server.config("contract", f"trouble/{abs(hash(request.node.name)):x}", endpoint=proxy.url)
+
+
+@pytest.fixture
+def bare(config: StoreConfig) -> Iterator[S3Store]:
+    store = S3Store(config, times=QUICK)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def store(bare: S3Store) -> Store:
+    patience = Patience(attempts=4, first_wait_s=0.01, max_wait_s=0.05)
+    return Retrying(bare, patience=patience, rng=random.Random(1))
+
+
+def http(status: str, code: str, *, headers: str = "") -> bytes:
+    body = f"<Error><Code>{code}</Code><Message>said the server</Message></Error>".encode()
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n{headers}"
+    return head.encode() + b"Connection: close\r\n\r\n" + body
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (http("403 Forbidden", "AccessDenied"), Denied),
+        (http("403 Forbidden", "SignatureDoesNotMatch"), Denied),
+        (http("400 Bad Request", "ExpiredToken"), Denied),
+        (http("403 Forbidden", "InvalidObjectState"), Unsupported),
+        (http("404 Not Found", "NoSuchBucket"), Misconfigured),
+        (http("301 Moved Permanently", "PermanentRedirect"), Misconfigured),
+        (http("409 Conflict", "ConditionalRequestConflict"), Transient),
+        (http("412 Precondition Failed", "PreconditionFailed"), PreconditionFailed),
+        (http("429 Too Many Requests", "TooManyRequests"), Throttled),
+        (http("500 Internal Server Error", "InternalError"), Transient),
+        (http("501 Not Implemented", "NotImplemented"), Unsupported),
+        (http("503 Slow Down", "SlowDown", headers="Retry-After: 7\r\n"), Throttled),
+    ],
+)
+@pytest.mark.parametrize("key", ["small", "dir/"])  # obstore carries the first, boto3 the second
+def test_answers_become_errors(bare: S3Store, proxy: FaultProxy, answer: bytes, expected: type, key: str) -> None:
+    proxy.faults = Faults(answer=answer)
+    with pytest.raises(expected) as caught:
+        bare.put(key, b"", meta={})
+    assert type(caught.value) is expected
+    proxy.faults = Faults(answer=answer)
+    with pytest.raises(expected):
+        bare.get(key, io.BytesIO())
+
+
+def test_a_bucket_that_does_not_exist(config: StoreConfig) -> None:
+    store = S3Store(replace(config, bucket="no-such-bucket-here"))
+    for ask in (lambda: list(store.list()), lambda: store.put("a", b"", meta={})):
+        with pytest.raises(Misconfigured, match="does not exist"):
+            ask()
+
+
+def test_a_host_that_does_not_exist() -> None:
+    keys = {"id": Secret("a"), "secret": Secret("b")}
+    store = S3Store(StoreConfig("s3", "b", "p", endpoint="http://no-such-host.invalid", credentials=keys))
+    for ask in (lambda: list(store.list()), lambda: store.put("a", b"", meta={})):
+        with pytest.raises(Misconfigured, match="host name"):
+            ask()
+
+
+def test_wrong_keys(seaweed_server: S3Server) -> None:
+    keys = {"id": Secret("tester"), "secret": Secret("wrong-secret")}
+    store = S3Store(replace(seaweed_server.config("contract", "wrong"), credentials=keys))
+    for ask in (lambda: list(store.list()), lambda: store.put("a", b"", meta={})):
+        with pytest.raises(Denied) as caught:
+            ask()
+        assert "wrong-secret" not in str(caught.value)
+
+
+def test_nobody_listens(config: StoreConfig) -> None:
+    store = S3Store(replace(config, endpoint="http://127.0.0.1:1"))
+    for ask in (
+        lambda: list(store.list()),
+        lambda: store.put("a", b"", meta={}),
+        lambda: store.put("d/", b"", meta={}),
+    ):
+        with pytest.raises(Transient):
+            ask()
+
+
+def test_a_server_that_hangs(bare: S3Store, proxy: FaultProxy) -> None:
+    proxy.faults = Faults(hang=True)
+    for ask in (
+        lambda: list(bare.list()),
+        lambda: bare.put("a", b"x", meta={}),
+        lambda: bare.get("a", io.BytesIO()),
+    ):
+        with pytest.raises(Transient):
+            ask()
+
+
+def test_a_body_that_is_cut_is_never_returned_short(bare: S3Store, proxy: FaultProxy) -> None:
+    bare.put("a", b"x" * 200_000, meta={})
+    for faults in (Faults(cut_after_bytes=100_000, when=b"GET"), Faults(reset_after_bytes=100_000, when=b"GET")):
+        proxy.drop_all()
+        proxy.faults = replace(faults, times=1)
+        with pytest.raises(Transient):
+            bare.get("a", io.BytesIO())
+
+
+def test_connection_reset_each_16mb(store: Store, proxy: FaultProxy) -> None:
+    body = random.Random(2).randbytes(12_000_000)
+    store.put("a", body, meta={})
+    proxy.drop_all()
+    proxy.faults = Faults(reset_after_bytes=5_000_000, when=b"GET")  # scaled down: every connection breaks at 5 MB
+    sink = io.BytesIO()
+    store.get("a", sink)
+    assert sink.getvalue() == body
+    assert proxy.hits > 2
+
+
+def test_503_storm_is_survived_and_slows_us_down(store: Retrying, proxy: FaultProxy) -> None:
+    proxy.faults = Faults(answer=http("503 Slow Down", "SlowDown"), times=3)
+    store.put("a", b"x", meta={})
+    assert proxy.hits == 3
+    assert store.pace.window < store.patience.widest / 4
+
+
+def test_412_from_our_own_retried_put(store: Store, proxy: FaultProxy) -> None:
+    proxy.faults = Faults(swallow_answer=True, when=b"PUT", times=1)
+    info = store.put("lease", b"mine", meta={}, only_if=ABSENT)
+    assert proxy.hits == 1
+    assert info.version == store.head("lease").version
+
+
+def test_412_from_somebody_else_stays_a_conflict(store: Store, bare: S3Store, proxy: FaultProxy) -> None:
+    bare.put("lease", b"theirs", meta={})
+    proxy.faults = Faults(answer=http("500 Internal Server Error", "InternalError"), when=b"PUT", times=1)
+    with pytest.raises(PreconditionFailed):
+        store.put("lease", b"mine", meta={}, only_if=ABSENT)
+
+
+def test_a_lost_answer_to_finish_upload_is_found_out(store: Store, proxy: FaultProxy) -> None:
+    upload = store.start_upload("big", meta={})
+    part = store.put_part("big", upload, 1, b"x" * 1000)
+    proxy.faults = Faults(swallow_answer=True, when=b"POST", times=1)
+    info = store.finish_upload("big", upload, [part])
+    assert info.size == 1000
+    with pytest.raises(NotFound):
+        store.list_parts("big", upload)
+
+
+def test_a_broken_page_breaks_the_whole_listing(bare: S3Store, store: Store, proxy: FaultProxy) -> None:
+    for number in range(3):
+        bare.put(f"k{number}", b"", meta={})
+    proxy.faults = Faults(answer=http("500 Internal Server Error", "InternalError"), when=b"GET", times=1)
+    with pytest.raises(Transient):
+        list(bare.list())
+    proxy.faults = Faults(answer=http("500 Internal Server Error", "InternalError"), when=b"GET", times=2)
+    assert [info.key for info in store.list()] == ["k0", "k1", "k2"]
