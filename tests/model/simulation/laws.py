@@ -1,0 +1,234 @@
+"""The guarantees of the engine as machine checks: told of every change in the bucket and on the disks, they object.
+
+G3 no foreign destruction, G4 deletes need proof, G5 fencing, G6 no torn object are checked at every write of every
+node; G1 whenever a journal or a status claims something; G7 when everything is quiet.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Protocol
+
+from sync.names import LEASE, OURS, TRASH, is_ours, path_of
+from sync.state import Journal
+from sync.stores import Writes
+from sync.tree import Kind, unchanged
+from tests.model.simulation.bucket import Bucket, Version
+from tests.model.simulation.disk import Disk, Inode
+from tests.model.simulation.memory_files import FOLDER, entry_of
+from tests.model.simulation.world import World
+
+CONFLICT = " (conflict "
+
+
+class Machine(Protocol):
+    """What the laws need to know of a node."""
+
+    name: str
+    machine: str
+    disk: Disk
+    sent_at_s: float
+    grace_until_s: float | None  # when it must have noticed at last that a newer node took over
+
+
+class Laws:
+    """Collects violations, each a sentence with the moment it happened."""
+
+    def __init__(self, world: World, bucket: Bucket) -> None:
+        self._world = world
+        self._bucket = bucket
+        self.machines: dict[str, Machine] = {}
+        self.violations: list[str] = []
+        self.checked: Counter[str] = Counter()
+        self.written: set[bytes] = set()  # every content that somebody really wrote
+        bucket.watchers.append(self._on_change)
+
+    def admit(self, machine: Machine) -> None:
+        """Watch a node and its disk."""
+        self.machines[machine.name] = machine
+        machine.disk.on_displaced = lambda path, node: self._on_displaced(machine, path, node)
+
+    def object(self, law: str, text: str) -> None:
+        """Record a violation."""
+        line = f"{law} at {self._world.now_s:.3f} s: {text}"
+        self.violations.append(line)
+        self._world.note(f"VIOLATION {line}")
+
+    # -- the bucket
+
+    def _on_change(self, who: str, key: str, old: Version | None, new: Version | None) -> None:
+        change = "delete" if new is None else new.how
+        self._world.note(f"bucket: {who} {change} {key!r} {old.number if old else 0}->{new.number if new else 0}")
+        machine = self.machines.get(who)
+        if machine is None or is_ours(key):
+            return
+        self.checked["G5"] += 1
+        if machine.grace_until_s is not None and machine.sent_at_s > machine.grace_until_s:
+            self.object("G5", f"{who} wrote {key!r} after it was fenced")
+        if new is not None:
+            self._no_torn_object(who, key, new)
+        if old is not None:
+            self._no_foreign_destruction(machine, key, old)
+        if new is None and old is not None:
+            self._delete_has_proof(machine, key, old)
+
+    def _no_torn_object(self, who: str, key: str, new: Version) -> None:
+        self.checked["G6"] += 1
+        if key.endswith("/"):
+            if new.content:
+                self.object("G6", f"{who} gave the folder {key!r} a content")
+            return
+        if self._is_state(key, new):
+            return
+        self.object(
+            "G6", f"{who} stored {new.content[:40]!r} ({len(new.content)} B) as {key!r}, which no file ever was"
+        )
+
+    def _is_state(self, key: str, new: Version) -> bool:
+        path = path_of(key)
+        states = self._states()
+        if (f"{FOLDER}/{path}", new.content) in states:
+            return True
+        earlier = (v for v in self._bucket.history if v is not new and v.content == new.content)
+        if CONFLICT in path:
+            return any(content == new.content for _, content in states) or any(earlier)
+        return any(v.key == key and v.writer not in self.machines for v in earlier)
+
+    def _states(self) -> set[tuple[str, bytes]]:
+        return next(iter(self.machines.values())).disk.states
+
+    def _no_foreign_destruction(self, machine: Machine, key: str, old: Version) -> None:
+        self.checked["G3"] += 1
+        if key.endswith("/") and not old.content:
+            return
+        if old.writer == machine.name or old.content in machine.disk.shown:
+            return
+        if any(content == old.content for _, content in machine.disk.states):
+            return
+        if self._is_reachable(old):
+            return
+        self.object("G3", f"{machine.name} destroyed {old} of {old.writer}, which it never showed to its user")
+
+    def _is_reachable(self, lost: Version) -> bool:
+        return any(v is not lost and v.content == lost.content for v in self._bucket.live.values())
+
+    def _delete_has_proof(self, machine: Machine, key: str, old: Version) -> None:
+        self.checked["G4"] += 1
+        path = f"{FOLDER}/{path_of(key).rstrip('/')}"
+        if key.endswith("/"):
+            if machine.disk.exists(path) and machine.disk.find(path).is_dir and not machine.disk.find(path).names:
+                self.object("G4", f"{machine.name} deleted the marker of a folder that is there and empty: {key!r}")
+            return
+        if path not in machine.disk.removed:
+            self.object("G4", f"{machine.name} deleted {key!r}, which nobody had removed from its folder")
+        if not self._is_kept(old):
+            self.object("G4", f"{machine.name} deleted {key!r} without keeping {old} anywhere")
+
+    def _is_kept(self, old: Version) -> bool:
+        return any(v.content == old.content for k, v in self._bucket.live.items() if k != old.key or v is not old)
+
+    # -- the disks
+
+    def _on_displaced(self, machine: Machine, path: str, node: Inode) -> None:
+        """The engine takes a visible file from its name: its content must be in the bucket, or still be here."""
+        if node.is_dir or not path.startswith(f"{FOLDER}/") or f"/{OURS}/" in path:
+            return
+        self.checked["local"] += 1
+        content = bytes(node.content)
+        if any(v.content == content for v in self._bucket.history):
+            return
+        self.object("local", f"{machine.name}'s engine displaced {content[:40]!r} at {path!r}, which was saved nowhere")
+
+    # -- claims
+
+    def check_journal(self, machine: Machine, journal: Journal) -> None:
+        """G1: every row names a version that the server acknowledged, with this very content."""
+        past = {(v.key, v.tag): v for v in self._bucket.history}
+        for path, row in journal.below(""):
+            self.checked["G1"] += 1
+            key = _key(path)
+            version = past.get((key, row.version))
+            if version is None:
+                self.object("G1", f"{machine.name}'s journal names a version of {key!r} that never was: {row.version}")
+                continue
+            if row.md5 is not None and version.md5 != row.md5:
+                self.object("G1", f"{machine.name}'s journal says that {version} has another content than it has")
+            if path.endswith("/") or row.entry.kind is not Kind.FILE:
+                continue
+            try:
+                node = machine.disk.find(f"{FOLDER}/{path}")
+            except OSError:
+                continue
+            if unchanged(entry_of(machine.disk.stamp(node)), row) and bytes(node.content) != version.content:
+                self.object("G1", f"{machine.name}'s journal takes {path!r} for {version}, and it is not")
+
+    def check_saved(self, machine: Machine, journal: Journal, quiet_s: float) -> None:
+        """G1: when status says saved, every file that rested for `quiet_s` is committed on the server."""
+        committed: set[tuple[str, bytes]] = {(v.key, v.content) for v in self._bucket.history}
+        before_ns = self._world.clock_ns() - int(quiet_s * 1e9)
+        for path, node in machine.disk.walk(FOLDER) if machine.disk.exists(FOLDER) else ():
+            inner = path[len(FOLDER) + 1 :]
+            if node.is_dir or is_ignored(inner) or node.ctime_ns > before_ns or node.mode & 0o400 == 0:
+                continue
+            self.checked["saved"] += 1
+            if (_key(inner), bytes(node.content)) not in committed:
+                self.object("G1", f"{machine.name} says saved, but {inner!r} of {_age(self._world, node)} s ago is not")
+
+    def check_quiet(self, machine: Machine, journal: Journal) -> None:
+        """G7: local = remote = journal."""
+        self.checked["G7"] += 1
+        local = tree(machine.disk)
+        remote = {k: (v.content, v.meta.get("symlink") == "1") for k, v in self._bucket.user_keys().items()}
+        for key in sorted(local.keys() | remote.keys()):
+            if key in local and key in remote and local[key] == remote[key]:
+                continue
+            mine, theirs = local.get(key), remote.get(key)
+            self.object("G7", f"{machine.name} is quiet, but {key!r} is {_show(mine)} here and {_show(theirs)} there")
+        rows = {_key(path): row.version for path, row in journal.below("")}
+        live = {key: version.tag for key, version in self._bucket.user_keys().items()}
+        for key in sorted(rows.keys() | live.keys()):
+            if rows.get(key) != live.get(key):
+                self.object("G7", f"{key!r} is {rows.get(key)} in the journal and {live.get(key)} in the bucket")
+
+    @property
+    def enforces(self) -> bool:
+        """Whether the server compares before it writes."""
+        return self._bucket.writes is Writes.FULL
+
+
+def tree(disk: Disk) -> dict[str, tuple[bytes, bool]]:
+    """What the bucket should hold of a folder: key -> (content, whether it is a link); empty folders as `dir/`."""
+    found: dict[str, tuple[bytes, bool]] = {}
+    if not disk.exists(FOLDER):
+        return found
+    for path, node in disk.walk(FOLDER):
+        inner = path[len(FOLDER) + 1 :]
+        if is_ignored(inner):
+            continue
+        if not node.is_dir:
+            found[_key(inner)] = (bytes(node.content), node.is_link)
+        elif not any(not is_ignored(f"{inner}/{name}") for name in node.names):
+            found[_key(inner) + "/"] = (b"", False)
+    return found
+
+
+def is_ignored(path: str) -> bool:
+    """Whether the default rules leave a path of this simulation out."""
+    return is_ours(path) or any(part.startswith(".~") for part in path.split("/"))
+
+
+def _key(path: str) -> str:
+    from sync.names import key_of
+
+    return key_of(path)
+
+
+def _show(side: tuple[bytes, bool] | None) -> str:
+    return "absent" if side is None else f"{side[0][:24]!r}{' (link)' if side[1] else ''}"
+
+
+def _age(world: World, node: Inode) -> str:
+    return f"{(world.clock_ns() - node.ctime_ns) / 1e9:.1f}"
+
+
+__all__ = ["LEASE", "TRASH", "Laws", "Machine", "is_ignored", "tree"]

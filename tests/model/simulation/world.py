@@ -1,0 +1,135 @@
+"""Simulated time, and who acts when: exactly one fiber runs, and the seed decides which.
+
+A fiber is a thread that only moves while it holds the baton, so the engine's ordinary blocking code can be stopped
+at any request and any file operation, for a while or for ever, without being written for it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+import threading
+from collections.abc import Callable
+
+EPOCH_S = 1_800_000_000.0  # wall time at the world's beginning
+GATE_S = 0.0002  # what a file operation takes
+
+
+class Crash(BaseException):
+    """The process is gone: nothing below may catch it, and nothing that runs while it unwinds has an effect."""
+
+
+class World:
+    """A clock and a calendar."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.rng = random.Random(seed)
+        self.now_s = 0.0
+        self.trace: list[str] = []
+        self.fibers: list[Fiber] = []
+        self._calendar: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = 0
+        self._horizon_s = 0.0
+
+    def note(self, line: str) -> None:
+        """Add a line to the trace."""
+        self.trace.append(f"{self.now_s:.4f} {line}")
+
+    def clock_ns(self) -> int:
+        """Wall time in nanoseconds."""
+        return int((EPOCH_S + self.now_s) * 1e9)
+
+    def at(self, when_s: float, what: Callable[[], None]) -> None:
+        """Have `what` done at a moment (now, if that has passed)."""
+        self._order += 1
+        heapq.heappush(self._calendar, (max(when_s, self.now_s), self._order, what))
+
+    def is_free_until(self, when_s: float) -> bool:
+        """Whether nobody has anything to do before `when_s`."""
+        return when_s <= self._horizon_s and (not self._calendar or self._calendar[0][0] > when_s)
+
+    def run(self, until_s: float) -> None:
+        """Let everybody act up to a moment."""
+        self._horizon_s = until_s
+        while self._calendar and self._calendar[0][0] <= until_s:
+            when_s, _, what = heapq.heappop(self._calendar)
+            self.now_s = max(self.now_s, when_s)
+            what()
+        self.now_s = max(self.now_s, until_s)
+
+    def close(self) -> None:
+        """End every fiber."""
+        for fiber in self.fibers:
+            fiber.kill()
+
+
+class Fiber:
+    """A thread that holds the baton only between `resume` and `park`."""
+
+    def __init__(self, world: World, name: str, body: Callable[[], None]) -> None:
+        self._world = world
+        self._body = body
+        self._mine = threading.Lock()
+        self._theirs = threading.Lock()
+        self._mine.acquire()
+        self._theirs.acquire()
+        self._thread = threading.Thread(target=self._main, name=name, daemon=True)
+        self._is_started = False
+        self.is_over = False
+        self.is_killed = False
+        self.error: BaseException | None = None
+        world.fibers.append(self)
+
+    def start(self) -> None:
+        """Run from now on."""
+        self._world.at(self._world.now_s, self.resume)
+
+    def resume(self) -> None:
+        """Give the baton; returns when the fiber parked or ended."""
+        if self.is_over:
+            return
+        if not self._is_started:
+            self._is_started = True
+            self._thread.start()
+        self._mine.release()
+        self._theirs.acquire()
+
+    def park_until(self, when_s: float) -> None:
+        """Inside the fiber: let the others act until then. Raises Crash when this one is killed."""
+        if self.is_killed:
+            raise Crash
+        if self._world.is_free_until(when_s):
+            self._world.now_s = max(self._world.now_s, when_s)
+            return
+        self._world.at(when_s, self.resume)
+        self._switch()
+
+    def park(self) -> None:
+        """Inside the fiber: wait for somebody's `resume`."""
+        self._switch()
+
+    def kill(self) -> None:
+        """From outside: the fiber never acts again."""
+        self.is_killed = True
+        if self._is_started and not self.is_over:
+            self._mine.release()
+            self._theirs.acquire()
+
+    def _switch(self) -> None:
+        self._theirs.release()
+        self._mine.acquire()
+        if self.is_killed:
+            raise Crash
+
+    def _main(self) -> None:
+        self._mine.acquire()
+        try:
+            if not self.is_killed:
+                self._body()
+        except Crash:
+            pass
+        except BaseException as error:  # noqa: BLE001 - a bug of the engine: the lifetime reports it
+            self.error = error
+        self.is_over = True
+        self._theirs.release()
