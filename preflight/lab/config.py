@@ -84,6 +84,7 @@ def server_config(settings: LabSettings, places: Places, *, hashed_password: str
         "PreflightLab": {
             "state_dir": str(places.sync_state),
             "supervisor_socket": str(places.supervisor_socket),
+            "probe_port": settings.probe_port,
             "confine": settings.kernel_credentials is not KernelCredentials.INHERIT,
         },
     }

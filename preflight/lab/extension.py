@@ -1,10 +1,119 @@
-"""The server half of what JupyterLab shows about the node and the folder."""
+"""The server half of what JupyterLab shows about the node and the folder.
+
+Reads files of ours and asks local services; a browser's headers go no further than here. Everything needs a login,
+and everything that changes something needs the XSRF token too (Jupyter's own rules for its API).
+"""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+from anyio.to_thread import run_sync
+from jupyter_server.base.handlers import APIHandler
+from jupyter_server.utils import url_path_join
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError
+from tornado.ioloop import PeriodicCallback
+from tornado.web import HTTPError, authenticated
+
+from preflight.lab import actions, line, snapshot
 from preflight.lab.confine import drop_reach
+from sync.clock import SystemClock
+from sync.control import socket_path
+from sync.status import status_path
+
+LOOK_EVERY_S = 0.2  # one stat; what the sync says is on the page within a second
+REPORT_TIMEOUT_S = 2.0
+SCHEMA = Path(__file__).parent / "schemas" / "status.v1.json"
+SCHEMA_ID = json.loads(SCHEMA.read_text())["$id"]
+
+
+class Desk:
+    """Where the page's questions are answered."""
+
+    def __init__(self, state_dir: Path, supervisor_socket: Path, probe_port: int, data_dir: Path) -> None:
+        self.state_dir = state_dir
+        self.supervisor_socket = supervisor_socket
+        self.probe_port = probe_port
+        self.data_dir = data_dir
+        self.clock = SystemClock()
+        self._stamp: object = None
+
+    def sync(self) -> dict[str, Any]:
+        """The sync as the page shows it."""
+        return snapshot.sync_seen(self.state_dir, self.clock.now()).document()
+
+    def packages(self) -> dict[str, Any] | None:
+        """How the replay of what the user had installed goes."""
+        return snapshot.read_document(self.state_dir / "lab" / "packages.json")
+
+    def changed(self) -> bool:
+        """Whether there is something new to say."""
+        packages = self.state_dir / "lab" / "packages.json"
+        stamp = (snapshot.sync_stamp(self.state_dir), packages.stat().st_mtime_ns if packages.exists() else None)
+        before, self._stamp = self._stamp, stamp
+        return before != stamp
+
+    async def everything(self) -> dict[str, Any]:
+        """The snapshot that a page loads with."""
+        return {
+            "sync": self.sync(),
+            "report": await self._probe("/report"),
+            "memory": snapshot.memory(),
+            "disk": snapshot.disk(self.data_dir),
+            "packages": self.packages(),
+        }
+
+    async def _probe(self, path: str) -> dict[str, Any] | None:
+        try:
+            answer = await AsyncHTTPClient().fetch(
+                f"http://127.0.0.1:{self.probe_port}{path}", request_timeout=REPORT_TIMEOUT_S
+            )
+            body = json.loads(answer.body)
+        except (HTTPClientError, OSError, ValueError):
+            return None
+        return body if isinstance(body, dict) else None
+
+    async def act(self, errand: actions.Errand) -> dict[str, Any]:
+        """Do one errand; the answer always has `ok`, and `why` when it is false."""
+        path = socket_path(self.state_dir) if errand.to == "sync" else self.supervisor_socket
+        try:
+            answer = await run_sync(line.ask, path, errand.request, errand.timeout_s)
+        except line.NoAnswer as silence:
+            return {"ok": False, "why": str(silence)}
+        return {"ok": True} | answer
+
+
+class Snapshot(APIHandler):  # type: ignore[misc]
+    """GET: everything that the page shows."""
+
+    def initialize(self, desk: Desk) -> None:
+        self.desk = desk
+
+    @authenticated  # type: ignore[untyped-decorator]
+    async def get(self) -> None:
+        """200 with the snapshot."""
+        self.set_header("Cache-Control", "no-store")
+        self.finish(json.dumps(await self.desk.everything(), default=str))
+
+
+class Act(APIHandler):  # type: ignore[misc]
+    """POST {"action": …}: one of a closed list."""
+
+    def initialize(self, desk: Desk) -> None:
+        self.desk = desk
+
+    @authenticated  # type: ignore[untyped-decorator]
+    async def post(self) -> None:
+        """200 with {"ok", …}; 400 when there is no such action."""
+        asked = self.get_json_body() or {}
+        try:
+            errand = actions.errand(asked.get("action"), asked)
+        except actions.Unknown as unknown:
+            raise HTTPError(400, str(unknown)) from unknown
+        self.log.info("asked from the page: %s", asked["action"])
+        self.finish(json.dumps(await self.desk.act(errand), default=str))
 
 
 def _jupyter_server_extension_points() -> list[dict[str, object]]:
@@ -16,3 +125,27 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
     config = serverapp.config.get("PreflightLab", {})
     if config.get("confine", True) and not drop_reach():
         serverapp.log.warning("kernels may read the environment of other processes: capabilities could not be dropped")
+    state_dir = Path(config.get("state_dir") or ".local/state")
+    desk = Desk(
+        state_dir,
+        Path(config.get("supervisor_socket") or state_dir / "supervisor.sock"),
+        int(config.get("probe_port") or 8001),
+        Path(serverapp.root_dir),
+    )
+    root = url_path_join(serverapp.web_app.settings["base_url"], "preflight/api")
+    serverapp.web_app.add_handlers(
+        ".*$",
+        [
+            (url_path_join(root, "snapshot"), Snapshot, {"desk": desk}),
+            (url_path_join(root, "act"), Act, {"desk": desk}),
+        ],
+    )
+    serverapp.event_logger.register_event_schema(SCHEMA)
+    status_path(state_dir).parent.mkdir(parents=True, exist_ok=True)
+
+    def look() -> None:
+        if desk.changed():
+            data = {"sync": json.loads(json.dumps(desk.sync(), default=str)), "packages": desk.packages()}
+            serverapp.event_logger.emit(schema_id=SCHEMA_ID, data=data)
+
+    PeriodicCallback(look, LOOK_EVERY_S * 1000).start()

@@ -31,6 +31,7 @@ class LabSettings:
     data_dir: Path
     state_dir: Path
     port: int = 8000
+    probe_port: int = 8001
     password: Secret | None = None  # None: one is made
     public_origin: str = ""  # PREFLIGHT_PUBLIC_ORIGIN, for proxies that rewrite Host
     collaboration: bool = True

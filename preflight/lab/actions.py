@@ -1,0 +1,50 @@
+"""What a click may ask for: a closed list, translated for the sync and the supervisor. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+FLUSH_TIMEOUT_S = 60.0  # a click that waits longer looks broken; the sync goes on either way
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """Whom to ask, what, and how long to wait."""
+
+    to: Literal["sync", "supervisor"]
+    request: dict[str, object]
+    timeout_s: float = 15.0
+
+
+class Unknown(ValueError):
+    """No such action, or a field is missing. The text is for people."""
+
+
+# action -> (whom, command, fields taken from the page)
+ACTIONS: Mapping[str, tuple[Literal["sync", "supervisor"], str, tuple[str, ...]]] = {
+    "flush": ("sync", "flush", ()),
+    "release": ("sync", "release", ()),
+    "trash": ("sync", "trash", ()),
+    "bring_back": ("sync", "restore", ("path", "id")),
+    "keep": ("sync", "resolve", ("path", "keep")),
+    "move": ("supervisor", "move", ()),
+}
+
+
+def errand(action: object, fields: Mapping[str, object]) -> Errand:
+    """The request for one click. Only strings pass, and only the fields the action names."""
+    if not isinstance(action, str) or action not in ACTIONS:
+        raise Unknown("no such action")
+    to, command, names = ACTIONS[action]
+    request: dict[str, object] = {"cmd": command}
+    for name in names:
+        value = fields.get(name)
+        if not isinstance(value, str) or not value:
+            raise Unknown(f"{action} needs {name}")
+        request[name] = value
+    if action in ("flush", "move"):
+        request["timeout_s"] = FLUSH_TIMEOUT_S
+        return Errand(to, request, FLUSH_TIMEOUT_S + 10.0)
+    return Errand(to, request)

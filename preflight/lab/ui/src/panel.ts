@@ -1,0 +1,326 @@
+/** The side panel: what is saved, what needs a person, what the node is worth. */
+
+import { LabIcon } from '@jupyterlab/ui-components';
+import { Widget } from '@lumino/widgets';
+
+import { button, element, type Child } from './dom';
+import { rows, text, type Answer, type Row, type Space } from './facts';
+import type { Feed } from './feed';
+import { bytes, count, words } from './words';
+
+export const icon = new LabIcon({
+  name: 'preflight:node',
+  svgstr:
+    '<svg xmlns="http://www.w3.org/2000/svg" width="16" viewBox="0 0 24 24"><path class="jp-icon3" fill="#616161" d="M12 2 4 5v6c0 5 3.4 9.700 8 11 4.600-1.300 8-6 8-11V5zm-1.200 14.200-3.500-3.500 1.400-1.400 2.100 2.100 4.600-4.600 1.400 1.400z"/></svg>'
+});
+
+export interface Doings {
+  open(path: string): void;
+  flush(): void;
+  move(): void;
+}
+
+export class Panel extends Widget {
+  constructor(
+    private readonly feed: Feed,
+    private readonly doings: Doings
+  ) {
+    super();
+    this.id = 'preflight-panel';
+    this.title.icon = icon;
+    this.title.caption = 'What is saved, and this node';
+    this.addClass('pf-panel');
+    this.node.setAttribute('role', 'region');
+    this.node.setAttribute('aria-label', 'What is saved, and this node');
+    this.node.append(this.head, ...this.parts.values());
+    feed.changed.connect(this.redraw, this);
+  }
+
+  protected override onAfterShow(): void {
+    this.feed.watched = true;
+    void this.feed.refresh();
+    this.redraw();
+  }
+
+  protected override onAfterHide(): void {
+    this.feed.watched = false;
+  }
+
+  private redraw(): void {
+    if (!this.isVisible) {
+      return;
+    }
+    const said = words(this.feed.sync, this.feed.sinceS, this.feed.connected);
+    this.head.dataset['tone'] = said.tone;
+    if (this.head.dataset['said'] !== said.short + said.advice) {
+      this.head.dataset['said'] = said.short + said.advice;
+      this.head.replaceChildren(
+        element('h2', {}, said.short),
+        said.advice ? element('p', { cls: 'pf-advice' }, said.advice) : ''
+      );
+    }
+    const status = this.feed.sync?.status;
+    this.part('saving', status, () => this.saving());
+    this.part('held', status?.held, () => this.held());
+    this.part('conflicts', status?.conflicts, () => this.conflicts());
+    this.part('trash', this.trashed, () => this.trash());
+    this.part('packages', this.feed.packages, () => this.packages());
+    this.part('now', [this.feed.snapshot?.memory, this.feed.snapshot?.disk, this.feed.snapshot?.gpus], () => this.now());
+    this.part('node', this.feed.snapshot?.report, () => this.nodeFacts());
+  }
+
+  /** Redraw a part only when its facts changed: focus and selection stay where they are. */
+  private part(name: string, facts: unknown, draw: () => Child[]): void {
+    const home = this.parts.get(name);
+    const stamp = JSON.stringify(facts, (key, value: unknown) => (VOLATILE.has(key) ? undefined : value)) ?? '';
+    if (home && home.dataset['stamp'] !== stamp) {
+      home.dataset['stamp'] = stamp;
+      const drawn = draw().filter((child): child is Node | string => child !== null && child !== false);
+      home.replaceChildren(...drawn);
+      home.hidden = drawn.length === 0;
+    }
+  }
+
+  private saving(): Child[] {
+    const status = this.feed.sync?.status;
+    const asked = status ? Object.entries(status.requests).filter(([, n]) => n > 0) : [];
+    const total = asked.reduce((sum, [, n]) => sum + n, 0);
+    return [
+      element('h3', {}, 'Saving'),
+      element('div', { cls: 'pf-row' }, button('Save everything now', this.doings.flush)),
+      status ? facts([
+        ['Bucket', status.store || 'none'],
+        ['In it', `${count(status.files, 'file')}, ${bytes(status.bytes)}`],
+        ['Sent', bytes(status.bytes_sent)],
+        ['Received', bytes(status.bytes_received)],
+        ['Requests', `${total.toLocaleString('en')}${asked.length ? ` (${asked.map(([verb, n]) => `${n} ${verb}`).join(', ')})` : ''}`],
+        ['Costs about', cost(status.requests)]
+      ]) : null,
+      status && status.pending.length
+        ? list('Not saved yet', status.pending.map(path => this.link(path)))
+        : null,
+      status && status.problems.length
+        ? list('Cannot be saved', status.problems.map(row => element('span', {}, this.link(text(row, 'path')), ` ${text(row, 'why')}`)))
+        : null,
+      status && status.left_by_previous.length
+        ? list('The node before this one had not saved', status.left_by_previous.map(path => path))
+        : null,
+      status && status.mirrors.length
+        ? list('Copies elsewhere', status.mirrors.map(row => `${text(row, 'store')}: ${text(row, 'state')} ${text(row, 'why')}`))
+        : null
+    ];
+  }
+
+  private held(): Child[] {
+    const status = this.feed.sync?.status;
+    if (!status || status.held.length === 0) {
+      return [];
+    }
+    return [
+      element('h3', {}, `Deletes held back: ${status.held_count}`),
+      element('p', {}, 'So many files vanished at once that this may be an accident. They are still in the bucket.'),
+      element('div', { cls: 'pf-row' }, button('I meant it: delete them', () => void this.act('release'))),
+      list('', status.held.map(row => `${text(row, 'path')} ${text(row, 'why')}`))
+    ];
+  }
+
+  private conflicts(): Child[] {
+    const found = this.feed.sync?.status?.conflicts ?? [];
+    if (found.length === 0) {
+      return [];
+    }
+    return [
+      element('h3', {}, `Conflicts: ${found.length}`),
+      element('p', {}, 'Somebody else changed the same file. Both versions are here; nothing was overwritten.'),
+      ...found.map(row => this.conflict(row))
+    ];
+  }
+
+  private conflict(row: Row): HTMLElement {
+    const path = text(row, 'path');
+    const copy = text(row, 'copy');
+    const keep = (which: string): void => void this.act('keep', { path, copy, keep: which });
+    return element(
+      'div',
+      { cls: 'pf-card', role: 'group', label: `Conflict: ${path}` },
+      element('div', {}, this.link(path)),
+      element('div', {}, this.link(copy)),
+      element(
+        'div',
+        { cls: 'pf-row' },
+        button('Open both', () => [path, copy].forEach(one => this.doings.open(one))),
+        button('Keep the first', () => keep('path')),
+        button('Keep the second', () => keep('copy'))
+      )
+    );
+  }
+
+  private trash(): Child[] {
+    const found = this.trashed;
+    return [
+      element('h3', {}, 'Deleted files'),
+      element('div', { cls: 'pf-row' }, button(found ? 'Look again' : 'Show', () => void this.look())),
+      found
+        ? found.length
+          ? element(
+              'ul',
+              {},
+              ...found.map(row =>
+                element(
+                  'li',
+                  {},
+                  `${text(row, 'path')} `,
+                  button('Bring back', () => void this.act('bring_back', { path: text(row, 'path'), id: text(row, 'id') || text(row, 'at') }), {
+                    label: `Bring back ${text(row, 'path')}`
+                  })
+                )
+              )
+            )
+          : element('p', {}, 'None can be brought back.')
+        : null
+    ];
+  }
+
+  private packages(): Child[] {
+    const packages = this.feed.packages;
+    if (!packages || packages.state === 'none') {
+      return [];
+    }
+    return [
+      element('h3', {}, 'What you installed'),
+      element('p', {}, `${packages.state}: ${packages.done} of ${packages.total}. ${packages.why}`),
+      packages.failed.length ? list('Could not be installed again', packages.failed.map(name => name)) : null
+    ];
+  }
+
+  private now(): Child[] {
+    const snapshot = this.feed.snapshot;
+    if (!snapshot) {
+      return [];
+    }
+    return [
+      element('h3', {}, 'Now'),
+      gauge('Memory', snapshot.memory.used_bytes ?? null, snapshot.memory.total_bytes),
+      gauge('Disk', used(snapshot.disk), snapshot.disk.total_bytes),
+      ...(snapshot.gpus ?? []).map(gpu => bar(gpu.name, gpu.ratio, gpu.text))
+    ];
+  }
+
+  private nodeFacts(): Child[] {
+    const report = this.feed.snapshot?.report;
+    if (!report) {
+      return [element('h3', {}, 'This node'), element('p', {}, 'No report: the supervisor does not answer here.')];
+    }
+    const body = element('tbody', {});
+    for (const check of report.checks) {
+      const seen = check.observed === null || check.observed === undefined ? check.why : `${quantity(check.observed)} ${check.unit}`;
+      body.append(
+        element(
+          'tr',
+          { tone: toneOf(check.status), title: [check.why, check.advice].filter(Boolean).join(' — ') },
+          element('td', { cls: 'pf-verdict' }, check.status),
+          element('th', {}, check.name),
+          element('td', {}, seen, check.required ? element('small', {}, ` ${check.required}`) : null)
+        )
+      );
+    }
+    return [
+      element('h3', {}, 'This node'),
+      facts([
+        ['Verdict', report.verdict],
+        ['Machine', report.machine || 'unknown'],
+        ['Platform', report.platform],
+        ['Checked', `${new Date(report.decided_at).toLocaleString()} in ${report.took_s.toFixed(1)} s`]
+      ]),
+      element('div', { cls: 'pf-row' }, button('Move to another node…', this.doings.move)),
+      element('table', { cls: 'pf-checks', label: 'Checks of this node' }, body)
+    ];
+  }
+
+  private link(path: string): HTMLElement {
+    const made = button(path, () => this.doings.open(path), { title: `Open ${path}` });
+    made.classList.add('pf-link');
+    return made;
+  }
+
+  private async look(): Promise<void> {
+    const answer = await this.act('trash');
+    if (answer.ok) {
+      this.trashed = rows(answer['trash'] ?? answer['entries'] ?? answer['items']);
+      this.redraw();
+    }
+  }
+
+  private async act(action: string, fields: { [name: string]: string } = {}): Promise<Answer> {
+    const answer = await this.feed.act(action, fields);
+    this.said.textContent = answer.ok ? 'Done.' : `Not done: ${answer.why ?? 'no reason was given'}`;
+    this.said.dataset['tone'] = answer.ok ? 'ok' : 'bad';
+    if (!this.said.isConnected) {
+      this.head.after(this.said);
+    }
+    if (action === 'bring_back' && answer.ok) {
+      await this.look();
+    }
+    return answer;
+  }
+
+  private trashed: readonly Row[] | null = null;
+  private readonly head = element('header', { cls: 'pf-head' });
+  private readonly said = element('p', { cls: 'pf-said', role: 'status' });
+  private readonly parts = new Map<string, HTMLElement>(
+    ['held', 'conflicts', 'saving', 'packages', 'now', 'trash', 'node'].map(name => [name, element('section', { cls: `pf-${name}` })])
+  );
+}
+
+/** Facts that change each second and are not drawn by the parts. */
+const VOLATILE = new Set(['updated_at', 'oldest_pending_s', 'last_durable_at', 'epoch', 'capability']);
+
+function facts(pairs: ReadonlyArray<readonly [string, string]>): HTMLElement {
+  return element('dl', {}, ...pairs.flatMap(([name, value]) => [element('dt', {}, name), element('dd', {}, value)]));
+}
+
+function list(title: string, items: ReadonlyArray<Node | string>): HTMLElement {
+  return element('div', {}, title ? element('h4', {}, title) : null, element('ul', {}, ...items.map(item => element('li', {}, item))));
+}
+
+function used(space: Space): number | null {
+  return space.total_bytes === null || space.free_bytes === null || space.free_bytes === undefined
+    ? null
+    : space.total_bytes - space.free_bytes;
+}
+
+function gauge(name: string, value: number | null, total: number | null): HTMLElement {
+  if (value === null || !total) {
+    return bar(name, null, 'unknown');
+  }
+  return bar(name, value / total, `${bytes(value)} of ${bytes(total)}`);
+}
+
+function bar(name: string, ratio: number | null, said: string): HTMLElement {
+  const meter = element('meter', { label: name });
+  meter.max = 1;
+  meter.high = 0.9;
+  meter.value = ratio ?? 0;
+  return element('div', { cls: 'pf-gauge' }, element('span', {}, name), ratio === null ? null : meter, element('span', {}, said));
+}
+
+function quantity(value: unknown): string {
+  return typeof value === 'number' ? Number(value.toPrecision(4)).toLocaleString('en') : String(value);
+}
+
+function toneOf(status: string): string {
+  return { pass: 'ok', warn: 'warn', fail: 'bad', unknown: 'warn' }[status] ?? 'busy';
+}
+
+/** S3's list prices: 5 USD a million writes and lists, 0.4 USD a million reads; deletes are free. */
+function cost(requests: { readonly [verb: string]: number }): string {
+  let dollars = 0;
+  for (const [verb, n] of Object.entries(requests)) {
+    if (/put|post|list|copy|part|upload/i.test(verb)) {
+      dollars += (n * 5) / 1e6;
+    } else if (!/delete/i.test(verb)) {
+      dollars += (n * 0.4) / 1e6;
+    }
+  }
+  return `$${dollars < 0.01 ? dollars.toFixed(4) : dollars.toFixed(2)} since start, at S3's list price`;
+}
