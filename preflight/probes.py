@@ -14,6 +14,11 @@ from sync.status import STALE_AFTER_S
 
 KINDS = ("startupz", "livez", "readyz")
 MICROPROFILE = {"started": "startupz", "ready": "readyz", "live": "livez"}
+FINDING_SHOWN = ("name", "title", "status", "observed", "unit", "required", "why", "advice")
+SYNC_SHOWN = (
+    "state", "why", "hint", "stale", "restore", "restored", "pending_files", "pending_bytes", "oldest_pending_s",
+    "last_durable_at", "held_count",
+)  # fmt: skip
 SERVING_PAGE = frozenset({Stage.CHECKING, Stage.RESTORING, Stage.OPENING, Stage.BAD_SETTINGS})
 
 
@@ -130,11 +135,12 @@ def sync_document(board: Board) -> dict[str, Any]:
 
 
 def page_document(board: Board) -> dict[str, Any]:
-    """All that the page for people shows. No secret ever reaches the board."""
+    """All that the page for people shows. JupyterLab's port is open to everybody until JupyterLab asks for its
+    password, so nothing here names a file, a bucket or a credential."""
     facts = board.facts
     condition, why = board.condition()
     sync = sync_document(board)
-    hidden = ("capability", "requests", "pid")
+    report = report_document(board)
     return {
         "condition": condition.value,
         "why": why,
@@ -145,14 +151,18 @@ def page_document(board: Board) -> dict[str, Any]:
         "up_s": board.clock.monotonic() - facts.started_s,
         "faults": facts.faults,
         "warnings": facts.warnings,
-        "report": report_document(board),
-        "findings": facts.findings,
-        "sync": {name: value for name, value in sync.items() if name not in hidden},
+        "report": report and {"verdict": report["verdict"], "checks": [_shown(one) for one in report["checks"]]},
+        "findings": [_shown(one) for one in facts.findings],
+        "sync": {name: sync.get(name) for name in SYNC_SHOWN} | {"conflict_count": len(sync.get("conflicts", ()))},
         "ready": board.answer("readyz").ok,
         "services": services(board),
-        "monitor": facts.monitor,
+        "monitor": {"findings": [_shown(one) for one in facts.monitor.get("findings", ())]},
         "url": facts.url,
     }
+
+
+def _shown(finding: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: finding.get(name) for name in FINDING_SHOWN}
 
 
 def services(board: Board) -> list[dict[str, Any]]:

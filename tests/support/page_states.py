@@ -1,0 +1,146 @@
+"""Boards in every state that the page for people can show, for tests and for screenshots."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from preflight.board import Board, Stage
+from preflight.supervisor import Readiness, Service, Started, Tick, View, step
+from sync.clock import SystemClock
+from sync.status import Progress, State, Status, write_status
+
+CHECKS = (
+    {
+        "name": "gpu.count",
+        "title": "GPUs usable",
+        "status": "pass",
+        "observed": 1.0,
+        "unit": "count",
+        "required": ">= 1",
+    },
+    {
+        "name": "gpu.memory_free",
+        "title": "GPU memory free",
+        "status": "pass",
+        "observed": 23.1e9,
+        "unit": "B",
+        "required": "",
+    },
+    {
+        "name": "bucket.upload",
+        "title": "Upload to your bucket",
+        "status": "warn",
+        "observed": 1.9e6,
+        "unit": "B/s",
+        "required": ">= 2.5 MB/s",
+        "why": "it is slower than wanted",
+        "advice": "large files take longer to be saved; nothing is lost",
+    },
+    {
+        "name": "bucket.rtt",
+        "title": "Bucket: round trip",
+        "status": "pass",
+        "observed": 0.083,
+        "unit": "s",
+        "required": "<= 400 ms",
+    },
+    {
+        "name": "gpu.ecc",
+        "title": "GPU memory errors",
+        "status": "skip",
+        "observed": None,
+        "unit": "",
+        "why": "this GPU does not count them",
+    },
+)
+REPORT = {
+    "verdict": "degraded",
+    "machine": "5f0c3a52-7d11-4c8e",
+    "platform": "salad",
+    "decided_at": "2026-11-21T12:00:00+00:00",
+    "took_s": 3.2,
+    "checks": list(CHECKS),
+    "findings": [CHECKS[2]],
+    "action": {"kind": "none", "reason": "", "outcome": ""},
+    "trace": [],
+}
+
+
+def running_view(ready: bool) -> View:
+    """Sync and the app run, as this very process."""
+    view = View.of((Service("sync"), Service("app", needs=("sync",))))
+    for event in (
+        Tick(),
+        Started("sync", os.getpid()),
+        Readiness("sync", os.getpid(), ok=True),
+        Started("app", 1 << 22),
+    ):
+        view, _ = step(view, event, 0.0)
+    if ready:
+        view, _ = step(view, Readiness("app", 1 << 22, ok=True), 0.0)
+    return view
+
+
+def boards(home: Path) -> dict[str, Board]:
+    """State name -> board."""
+    made: dict[str, Board] = {}
+
+    def board(name: str, status: Status | None = None, **facts: object) -> None:
+        state_dir = home / name
+        one = Board(SystemClock(), state_dir)
+        one.post(machine="5f0c3a52-7d11-4c8e", platform="salad", url="http://localhost:8000/lab", **facts)
+        if status is not None:
+            write_status(state_dir, status)
+        made[name] = one
+
+    def said(state: State, **more: object) -> Status:
+        return Status(state=state, store="s3://thesis/work", pid=os.getpid(), updated_at=time.time(), **more)  # type: ignore[arg-type]
+
+    board("checking", findings=CHECKS[:3], stage=Stage.CHECKING)
+    board(
+        "bad-settings",
+        stage=Stage.BAD_SETTINGS,
+        faults=(
+            "AWS_SECRET_ACCESS_KEY is not set although AWS_ACCESS_KEY_ID is",
+            "PREFLIGHT_PORT: '80001' is not valid: it should be less than or equal to 65535",
+        ),
+    )
+    board(
+        "handing-back",
+        stage=Stage.HANDING_BACK,
+        report={**REPORT, "verdict": "reject", "action": {"kind": "reallocate"}},
+    )
+    restore = Progress(files_done=1240, files_total=5310, bytes_done=1_900_000_000, bytes_total=8_800_000_000)
+    board(
+        "restoring",
+        said(State.RESTORING, restore=restore),
+        stage=Stage.RESTORING,
+        report=REPORT,
+        view=running_view(False),
+    )
+    ready = {"stage": Stage.OPEN, "report": REPORT, "view": running_view(True), "app_ok": True, "app_why": ""}
+    now_s = SystemClock().monotonic()
+    board("open", said(State.SAVED, restored=True), **ready, app_at_s=now_s)
+    board(
+        "offline",
+        said(
+            State.OFFLINE,
+            why="the bucket does not answer",
+            hint="check the network",
+            pending_files=3,
+            pending_bytes=4_500_000,
+            oldest_pending_s=340.0,
+            restored=True,
+        ),
+        **ready,
+        app_at_s=now_s,
+    )
+    board(
+        "stopping",
+        said(State.STOPPING, restored=True, pending_files=2, pending_bytes=900),
+        **{**ready, "stage": Stage.STOPPING},
+        app_at_s=now_s,
+    )
+    return made
