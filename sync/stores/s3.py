@@ -8,55 +8,26 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import unicodedata
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import obstore
 
-from sync.errors import Corrupt, Misconfigured, NotFound, PreconditionFailed, Transient, Unsupported
-from sync.stores import ANY, Meter, ObjectInfo, Part, Precondition, StoreFacts, Writes
-from sync.stores.config import StoreConfig
-from sync.stores.profiles import Profile, profile_for
-from sync.stores.s3_clients import Clients, Timeouts
-from sync.stores.s3_errors import translated
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+from sync.errors import Corrupt, NotFound, PreconditionFailed, Transient, Unsupported
+from sync.stores import ANY, ObjectInfo, Part, Precondition
+from sync.stores.s3_bucket import S3Bucket, encrypted, fits_obstore, quoted
 
 CHUNK_BYTES = 1024 * 1024
 OBSTORE_MAX_BYTES = 16 * 1024 * 1024  # a larger body streams from disk through boto3 instead of through memory
-MAX_KEY_BYTES = 1024
-HINT_404 = "check the endpoint: some providers want https://bucket.endpoint, not https://endpoint/bucket"
+STANDARD = frozenset(
+    {"Content-Disposition", "Content-Encoding", "Content-Language", "Content-Type", "Cache-Control", "Storage-Class"}
+)
 
 
-class S3Store:
+class S3Store(S3Bucket):
     """One bucket prefix on a server that speaks S3."""
-
-    def __init__(
-        self,
-        config: StoreConfig,
-        *,
-        meter: Meter | None = None,
-        profile: Profile | None = None,
-        times: Timeouts | None = None,
-    ) -> None:
-        self.profile = profile or profile_for(config.provider, config.endpoint)
-        self.facts: StoreFacts = self.profile.facts()
-        self.meter = meter or Meter()
-        self.url = config.url
-        self.config = config
-        self._times = times or Timeouts()
-        self._above = f"{config.prefix}/" if config.prefix else ""
-        self._lock = Lock()
-        self._made: Clients | None = None
-        self._answered = False
-        self._exact_keys = self.profile.exact_keys
 
     # --- reading -------------------------------------------------------------------------------------------------
 
@@ -78,24 +49,13 @@ class S3Store:
                 raise Transient("the server repeats a page of its listing", where=prefix or self.url)
             marker = marker_after
 
-    def _page(self, prefix: str, marker: str) -> tuple[Sequence[Any], str]:
-        """One page of the listing and where the next one starts ("" after the last)."""
-        if self.profile.list_version == 1:
-            old = self._control.list_objects(Bucket=self.config.bucket, Prefix=prefix, Marker=marker)
-            page = old.get("Contents", [])
-            last = old.get("NextMarker") or (page[-1]["Key"] if page else "")
-            return page, last if old.get("IsTruncated") else ""
-        token: dict[str, Any] = {"ContinuationToken": marker} if marker else {}
-        new = self._control.list_objects_v2(Bucket=self.config.bucket, Prefix=prefix, **token)
-        return new.get("Contents", []), new.get("NextContinuationToken", "") if new.get("IsTruncated") else ""
-
     def head(self, key: str) -> ObjectInfo:
         with self._asking("head", key):
             answer = self._control.head_object(Bucket=self.config.bucket, Key=self._full(key))
         version = quoted(answer["ETag"])
         modified = answer["LastModified"].timestamp()
         meta = {name.lower(): value for name, value in answer["Metadata"].items()}
-        hidden = _encrypted(answer)
+        hidden = encrypted(answer)
         return ObjectInfo(
             key, answer["ContentLength"], version, modified, meta, None if hidden else self._md5_of(version)
         )
@@ -139,7 +99,7 @@ class S3Store:
         found = self._control.get_object(Bucket=self.config.bucket, Key=full, **wanted)
         version = quoted(found["ETag"])
         modified = found["LastModified"].timestamp()
-        md5 = None if _encrypted(found) else self._md5_of(version)
+        md5 = None if encrypted(found) else self._md5_of(version)
         yield ObjectInfo(key, found["ContentLength"], version, modified, found["Metadata"], md5)
         yield from found["Body"].iter_chunks(CHUNK_BYTES)
 
@@ -312,142 +272,6 @@ class S3Store:
         except NotFound:
             return
 
-    def close(self) -> None:
-        with self._lock:
-            made, self._made = self._made, None
-        if made is not None:
-            made.close()
-
-    # --- plumbing ------------------------------------------------------------------------------------------------
-
-    @property
-    def _clients(self) -> Clients:
-        with self._lock:
-            if self._made is None:
-                endpoint, region = self._place()
-                self._made = Clients(self.config, self.profile, endpoint, region, self._times)
-            return self._made
-
-    @property
-    def _control(self) -> S3Client:
-        return self._clients.control
-
-    def _place(self) -> tuple[str | None, str]:
-        region = self.config.region or self.profile.region or "us-east-1"
-        endpoint = self.config.endpoint
-        if endpoint is None and self.profile.endpoint is not None:
-            endpoint = self.profile.endpoint.format(region=region)
-        return endpoint, region
-
-    @contextmanager
-    def _asking(self, verb: str, key: str, *, if_version: str | None = None, upload: bool = False) -> Iterator[None]:
-        """Count one request and translate its errors."""
-        self.meter.count(verb)
-        try:
-            with translated(key, self.url, answered=lambda: self._answered):
-                yield
-        except NotFound as error:
-            self._answered = True
-            if if_version is not None and not upload:  # AWS answers 404 when If-Match's object is gone
-                raise PreconditionFailed("the object is gone", where=key) from error
-            if verb == "put" and not fits_obstore(key):
-                raise Unsupported("this server cannot store this name", where=key) from error
-            if verb == "put":  # OBS answers this to path-style writes, while HeadBucket is content
-                raise Misconfigured("the server takes no writes here", where=self.url, hint=HINT_404) from error
-            raise
-        self._answered = True
-
-    @contextmanager
-    def _headers(self, headers: Mapping[str, str]) -> Iterator[None]:
-        clients = self._clients
-        clients.with_headers(headers)
-        try:
-            yield
-        finally:
-            clients.with_headers({})
-
-    def _conditions(self, key: str, only_if: Precondition) -> tuple[dict[str, Any], dict[str, str]]:
-        """The precondition as boto3 parameters and as provider headers. Raises Unsupported if it has neither."""
-        if only_if == ANY:
-            return {}, {}
-        if self.facts.writes is Writes.FULL:
-            if only_if.if_absent:
-                return {"IfNoneMatch": "*"}, {}
-            return {"IfMatch": only_if.if_version}, {}
-        if only_if.if_absent and self.facts.writes is Writes.CREATE_ONLY:
-            if self.profile.forbid_overwrite is not None:
-                return {}, {self.profile.forbid_overwrite: "true"}
-            return {"IfNoneMatch": "*"}, {}
-        raise Unsupported("this provider cannot write under this condition", where=key)
-
-    def _full(self, key: str) -> str:
-        full = self._above + key
-        if not key or len(full.encode("utf-8", "surrogatepass")) > MAX_KEY_BYTES:
-            raise Unsupported(f"a key has 1 to {MAX_KEY_BYTES} bytes", where=key)
-        if any("\ud800" <= char <= "\udfff" for char in full) or "\0" in full:
-            raise Unsupported("the key is not text", where=repr(key))
-        return full
-
-    def _full_for_writing(self, key: str) -> str:
-        full = self._full(key)
-        body = full.rstrip("/")
-        odd = "\\" in full or full.startswith("/") or "//" in full
-        odd = odd or any(part in {"", ".", ".."} for part in body.split("/"))
-        if odd and not self._stores_exact_keys():
-            raise Unsupported("this server would store another name", where=key)
-        return full
-
-    def _stores_exact_keys(self) -> bool:
-        if self._exact_keys is None:
-            above = f"{self._above}.preflight/probe/{uuid.uuid4().hex}"
-            names = {f"{above}//x", f"{above}\\y"}
-            with self._asking("put", ".preflight/probe"):
-                for name in names:
-                    self._control.put_object(Bucket=self.config.bucket, Key=name, Body=b"")
-                page, _ = self._page(above, "")
-                listed = {item["Key"] for item in page}
-                for name in names | listed:
-                    self._control.delete_object(Bucket=self.config.bucket, Key=name)
-            self._exact_keys = listed == names
-        return self._exact_keys
-
-    def _md5_of(self, version: str) -> bytes | None:
-        tag = version.strip('"')
-        if not self.facts.etag_is_md5 or len(tag) != 32 or any(char not in "0123456789abcdef" for char in tag):
-            return None
-        return bytes.fromhex(tag)
-
-    def _explain_mismatch(self, key: str) -> None:
-        """An ETag is no MD5 where a KMS key encrypts: learn that. Otherwise raise Corrupt."""
-        with self._asking("head", key):
-            answer = self._control.head_object(Bucket=self.config.bucket, Key=self._full(key))
-        if not _encrypted(answer):
-            raise Corrupt("the server holds other bytes than were sent", where=key)
-        self.facts = replace(self.facts, etag_is_md5=False)
-
-
-STANDARD = frozenset(
-    {"Content-Disposition", "Content-Encoding", "Content-Language", "Content-Type", "Cache-Control", "Storage-Class"}
-)
-
-
-def quoted(tag: str) -> str:
-    """An ETag as preconditions take it."""
-    bare = tag.removeprefix("W/").strip('"')
-    return f'"{bare}"' if bare else ""
-
-
-def fits_obstore(full: str) -> bool:
-    """Whether obstore stores exactly this key (it refuses some, and trims slashes at both ends)."""
-    parts = full.split("/")
-    return not any(part in {"", ".", ".."} for part in parts) and not any(
-        unicodedata.category(char) == "Cc" for char in full
-    )
-
 
 def _ascii(meta: Mapping[str, str]) -> bool:
     return all(value.isascii() and value.isprintable() for value in meta.values())
-
-
-def _encrypted(answer: Any) -> bool:
-    return "kms" in answer.get("ServerSideEncryption", "") or "SSECustomerAlgorithm" in answer
