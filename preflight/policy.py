@@ -157,12 +157,17 @@ def _less(left: float | str, right: float | str) -> bool:
 
 
 def _interval_reaches(seen: Measurement, limit: Limit, broken: str) -> bool:
-    """Whether the confidence interval that a check states (detail `low`, `high`) still touches the limit."""
-    if broken == "LOW":
-        high = seen.detail.get("high")
-        return isinstance(high, int | float) and limit.at_least is not None and not _less(float(high), limit.at_least)
-    low = seen.detail.get("low")
-    return isinstance(low, int | float) and limit.at_most is not None and not _less(limit.at_most, float(low))
+    """Whether the confidence interval that a check states (detail `low`, `high`) still touches the limit.
+
+    A bound that is there but is no number ("unbounded": too few samples) touches everything.
+    """
+    side, bound = ("high", limit.at_least) if broken == "LOW" else ("low", limit.at_most)
+    reached = seen.detail.get(side)
+    if reached is None or bound is None:
+        return False
+    if not isinstance(reached, int | float):
+        return True
+    return reached >= float(bound) if broken == "LOW" else reached <= float(bound)
 
 
 def required(limit: Limit, unit: str) -> str:
