@@ -26,6 +26,8 @@ def seaweed(folder: Path) -> Iterator[S3Server]:
         f"-master.port={master}", f"-master.port.grpc={masterg}", f"-volume.port={volume}",
         f"-volume.port.grpc={volumeg}", f"-filer.port={filer}", f"-filer.port.grpc={filerg}",
         "-s3", f"-s3.port={s3}", f"-s3.port.grpc={s3g}", f"-s3.config={folder / 's3.json'}",
+        # Fixed ports by default: a second server on this machine would die of them.
+        "-s3.port.iceberg=0", "-s3.port.lance=0",
         "-master.volumeSizeLimitMB=64", "-volume.max=100",
     ]  # fmt: skip
     with running(argv, log=folder / "weed.log") as process:
