@@ -13,6 +13,7 @@ from sync.errors import Corrupt, Denied, DiskFull, Misconfigured, NotFound, Sync
 from sync.stores import Store
 from sync.stores.config import StoreConfig
 
+PATIENCE_S = 0.5  # for what an earlier check of the lane began: it is either done or hangs
 FOLDER = ".preflight/checks/"  # below the prefix; removed again by the checks themselves
 
 
@@ -44,7 +45,7 @@ def opened(context: Context, config: StoreConfig) -> Store:
         except SyncError as error:
             raise fault(error, config, "open the store") from error
 
-    return context.shared.once(f"store {config.url}", make)
+    return context.shared.once(f"store {config.url}", make, patience_s=PATIENCE_S)
 
 
 def fault(error: SyncError, config: StoreConfig, doing: str) -> PreflightError:

@@ -98,7 +98,7 @@ def _judge_one(seen: Measurement, rule: Rule | None) -> Finding:
         required=required(limit, seen.unit),
         unit=seen.unit,
         why=why,
-        advice=(seen.advice or limit.advice) if status not in (Status.PASS, Status.SKIP) else "",
+        advice=seen.advice or (limit.advice if status in (Status.WARN, Status.FAIL) else ""),
         took_s=seen.took_s,
         severity=limit.severity,
         code=f"{stem}-{suffix}" if suffix else "",

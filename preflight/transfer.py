@@ -18,7 +18,8 @@ Move = Callable[[int, int], float]  # (bytes of each object, objects at once) ->
 KIB = 1024
 STREAMS = 4  # what the sync engine has under way at the same time, roughly
 SMALLEST = 32 * KIB
-LARGEST = 512 * KIB  # 4 streams x 512 KiB: 2 MiB a round
+LARGEST = 256 * KIB  # without a limit: four rounds of 4 x 256 KiB stay within the traffic that nobody asked for
+LARGEST_EVER = 4096 * KIB
 AIM_S = 0.25  # of a round, above the round trip: long enough for TCP, short enough for eight of them
 ENOUGH = 4  # samples that accept a good path early
 CERTAIN = 8  # samples for a 99.5 % bound on the median: 0.5^8 = 0.4 %
@@ -39,6 +40,13 @@ class Transfer:
     moved_bytes: int
     object_bytes: int
     streams: int = STREAMS
+
+
+def largest_for(limit: float | None) -> int:
+    """Object size up to which rounds grow: with a limit, what half as much again carries in AIM_S."""
+    if limit is None:
+        return LARGEST
+    return min(max(LARGEST, int(limit * 1.5 * AIM_S / STREAMS)), LARGEST_EVER)
 
 
 def upper_bound(samples: Sequence[float], miss: float = MISS_PROBABILITY) -> float | None:

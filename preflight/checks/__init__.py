@@ -17,7 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from preflight.errors import PreflightError
+from preflight.errors import PreflightError, Unmeasured
 from preflight.model import EMPTY, Blame, Limit
 from sync.clock import Clock, SystemClock
 
@@ -83,11 +83,17 @@ class Shared:
         self._locks: dict[str, threading.Lock] = {}
         self._results: dict[str, tuple[bool, Any]] = {}
 
-    def once(self, key: str, make: Callable[[], T]) -> T:
-        """The result of `make()`, called at most once a round; the error it raised is raised again."""
+    def once(self, key: str, make: Callable[[], T], *, patience_s: float = -1.0) -> T:
+        """The result of `make()`, called at most once a round; the error it raised is raised again.
+
+        With `patience_s`, Unmeasured is raised when somebody else's call takes longer than that: within a lane
+        this means that it was abandoned because it hangs.
+        """
         with self._lock:
             lock = self._locks.setdefault(key, threading.Lock())
-        with lock:
+        if not lock.acquire(timeout=patience_s):
+            raise Unmeasured("what it needs does not answer")
+        try:
             if key not in self._results:
                 try:
                     made: tuple[bool, Any] = (True, make())
@@ -96,6 +102,8 @@ class Shared:
                 with self._lock:
                     self._results[key] = made
             ok, result = self._results[key]
+        finally:
+            lock.release()
         if not ok:
             raise result
         return result  # type: ignore[no-any-return]

@@ -6,11 +6,11 @@ import dataclasses
 import io
 from collections.abc import Callable
 
-from preflight.bucket_path import FOLDER, fault, opened, primary, remote
+from preflight.bucket_path import FOLDER, PATIENCE_S, fault, opened, primary, remote
 from preflight.checks import Broken, Check, Context, Lane, Reading
 from preflight.errors import Unmeasured
 from preflight.model import Blame, Limit, Severity
-from sync.errors import Denied, Misconfigured, NotFound, SyncError
+from sync.errors import Denied, SyncError
 from sync.stores import Store
 
 STALE_AFTER_S = 24 * 3600.0  # what a killed check left in the bucket a day ago is nobody's any more
@@ -21,6 +21,10 @@ def measure_access(context: Context) -> Reading:
 
     Raises Broken with the step that was refused, blaming the account (403, no bucket) or the endpoint (5xx).
     """
+    return context.shared.once("bucket access", lambda: _access(context))
+
+
+def _access(context: Context) -> Reading:
     config = primary(context)
     store = opened(context, config)
     key = f"{FOLDER}access-{context.rng.randrange(1 << 48):012x}"
@@ -70,16 +74,25 @@ def measure_access(context: Context) -> Reading:
 def measure_scope(context: Context) -> Reading:
     """ "this folder only", "the whole bucket", or why it could not be told: what the key reaches besides the prefix."""
     config = remote(context)
+    usable(context)
     if not config.prefix:
         return Reading("the whole bucket", detail={"store": config.url}, advice="use a folder, and a key limited to it")
     outside = opened(context, dataclasses.replace(config, prefix=""))
     try:
         next(iter(outside.list("")), None)
-    except (Denied, NotFound, Misconfigured):
+    except Denied:
         return Reading("this folder only")
     except SyncError as error:
         raise Unmeasured(f"listing outside the folder failed: {error.what}") from error
     return Reading("the whole bucket", advice="a key that reaches only this folder would be safer on a rented machine")
+
+
+def usable(context: Context) -> None:
+    """Return when the bucket can be used; else raise Unmeasured, so that one fault is told once."""
+    try:
+        context.shared.once("bucket access", lambda: _access(context), patience_s=PATIENCE_S)
+    except (Broken, Unmeasured) as error:
+        raise Unmeasured("the bucket cannot be used, see bucket.access") from error
 
 
 def _forget(store: Store, key: str) -> None:
@@ -99,7 +112,7 @@ CHECKS = (
         title="Bucket: write, read, list, delete",
         unit="s",
         lane=Lane.BUCKET,
-        deadline_s=8.0,
+        deadline_s=5.0,
         measure=measure_access,
         network=True,
         every_s=300.0,

@@ -9,18 +9,20 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from preflight.bucket_path import FOLDER, fault, opened, remote
+from preflight.bucket_path import FOLDER, PATIENCE_S, fault, opened, remote
 from preflight.checks import Broken, Check, Context, Lane, Reading
+from preflight.checks.bucket import usable
 from preflight.errors import Unmeasured
 from preflight.model import Blame, Limit, Severity
 from preflight.side_by_side import each
-from preflight.transfer import LARGEST, SMALLEST, STREAMS, Transfer, observe
+from preflight.transfer import SMALLEST, STREAMS, Transfer, largest_for, observe
 from sync.errors import SyncError
 from sync.stores import Store
 from sync.stores.config import StoreConfig
 
 DEFAULT_BUDGET_BYTES = 6_500_000  # each way; with what the download needs written first, below 16 MB in all
-LIMIT_BUDGET_BYTES = 24_000_000  # where a limit has to be judged, and only as far as that takes
+LIMIT_BUDGET_S = 3.0  # with a limit: what the limit itself carries in this time, ...
+LIMIT_BUDGET_BYTES = 64_000_000  # ... at most this much, and only as far as certainty takes
 BUDGET_S = 2.5  # of one direction in the first round: a verdict in 10 s even on a slow path
 CONFIRM_BUDGET_S = 4.0  # of the second, longer look
 PREFILL_S = 0.25  # of writing what the download will read
@@ -55,6 +57,7 @@ def measure_download(context: Context) -> Reading:
 
 def _measure(context: Context, name: str, direction: Direction) -> Reading:
     config = remote(context)
+    usable(context)
     effective = context.limit(name)
     limit = effective.at_least if effective and isinstance(effective.at_least, int | float) else None
     path = _path(context, config)
@@ -85,21 +88,23 @@ def _measure(context: Context, name: str, direction: Direction) -> Reading:
 
 def _path(context: Context, config: StoreConfig) -> Path:
     stem = f"{FOLDER}flow-{context.rng.randrange(1 << 48):012x}"
-    return context.shared.once(f"flow {config.url}", lambda: Path(opened(context, config), config, stem))
+    path = Path(opened(context, config), config, stem)
+    return context.shared.once(f"flow {config.url}", lambda: path, patience_s=PATIENCE_S)
 
 
 def _upload(context: Context, path: Path, limit: float | None) -> Transfer:
-    noise = context.rng.randbytes(LARGEST)  # incompressible: some paths compress
+    largest = largest_for(limit)
+    noise = context.rng.randbytes(largest)  # incompressible: some paths compress
 
     def put(number: int, size: int) -> None:
         path.store.put(path.key(number), noise[:size], meta={})
         path.stored_bytes = size
 
-    return _observed(context, path, limit, put, "write test objects", LARGEST)
+    return _observed(context, path, limit, put, "write test objects", largest)
 
 
 def _download(context: Context, path: Path, limit: float | None) -> Transfer:
-    size = _prefill(context, path)
+    size = _prefill(context, path, largest_for(limit))
 
     def get(number: int, wanted: int) -> None:
         if wanted < size:
@@ -112,9 +117,9 @@ def _download(context: Context, path: Path, limit: float | None) -> Transfer:
     return _observed(context, path, limit, get, "read test objects", size)
 
 
-def _prefill(context: Context, path: Path) -> int:
+def _prefill(context: Context, path: Path, largest: int) -> int:
     """Write what will be read: as much as a quarter of a second carries (a slow uplink must not stall this)."""
-    noise = context.rng.randbytes(LARGEST)
+    noise = context.rng.randbytes(largest)
     size = SMALLEST
     while True:
         body = noise[:size]
@@ -124,9 +129,9 @@ def _prefill(context: Context, path: Path) -> int:
         except SyncError as error:
             raise fault(error, path.config, "write test objects") from error
         took_s = context.clock.monotonic() - started
-        if size >= LARGEST or took_s > PREFILL_S:
+        if size >= largest or took_s > PREFILL_S:
             return size
-        size = min(size * 4, LARGEST)
+        size = min(size * 4, largest)
 
 
 def _put(path: Path, number: int, body: bytes) -> None:
@@ -149,7 +154,7 @@ def _observed(
             move,
             context.clock,
             limit=limit,
-            budget_bytes=DEFAULT_BUDGET_BYTES if limit is None else LIMIT_BUDGET_BYTES,
+            budget_bytes=_budget_bytes(limit),
             budget_s=CONFIRM_BUDGET_S if context.round_number else BUDGET_S,
             largest=largest,
         )
@@ -158,6 +163,12 @@ def _observed(
     if seen is None:
         raise Unmeasured("not one transfer ended in time")
     return seen
+
+
+def _budget_bytes(limit: float | None) -> int:
+    if limit is None:
+        return DEFAULT_BUDGET_BYTES
+    return int(min(max(limit * LIMIT_BUDGET_S, DEFAULT_BUDGET_BYTES), LIMIT_BUDGET_BYTES))
 
 
 def _clean(path: Path) -> None:

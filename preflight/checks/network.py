@@ -104,7 +104,10 @@ def measure_clock(context: Context) -> Reading:
 
     S3 and its kin refuse signatures that are 900 s off; Windows machines lose time while they sleep.
     """
-    took_s, _, date, _ = context.shared.once("http answer", lambda: _answer(context))
+    try:
+        took_s, _, date, _ = context.shared.once("http answer", lambda: _answer(context))
+    except Broken as error:
+        raise Unmeasured(f"the bucket's server tells no time: {error.why}") from error
     if not date:
         raise Unmeasured("the server states no date")
     try:
@@ -187,6 +190,12 @@ def _answer(context: Context) -> tuple[float, int, str, str]:
                 return found
         except TimeoutError as error:
             raise Unmeasured(f"{endpoint.address} did not answer within {CONNECT_S:.0f} s") from error
+        except http.client.RemoteDisconnected as error:
+            raise Broken(
+                f"{endpoint.address} closes connections without an answer",
+                blame=Blame.ENDPOINT,
+                advice="the storage service or a proxy before it is sick; saving goes on trying",
+            ) from error
         except http.client.HTTPException as error:
             raise Broken(
                 f"{endpoint.address} does not speak HTTP",
