@@ -86,6 +86,7 @@ class Facts:
     report: Mapping[str, Any] | None = None
     report_error: str = ""  # why there is none
     beat_s: float | None = None
+    opened_after_s: float | None = None  # from the start to the app's first answer
     app_ok: bool = False
     app_why: str = "it was not started yet"
     app_at_s: float | None = None

@@ -13,6 +13,7 @@ from typing import Any
 
 from preflight import logs
 from preflight.assessment import assess, setup_from
+from preflight.checks import all_checks
 from preflight.evidence import finding_document, report_document
 from preflight.model import Finding, Status
 from preflight.platforms import detect
@@ -37,13 +38,19 @@ def examine_node(environ: Mapping[str, str]) -> int:
         sys.stdout.write(json.dumps(document, default=str) + "\n")
         sys.stdout.flush()
 
+    titles = {check.name: check.title for check in all_checks()}
+
+    def titled(document: Mapping[str, Any]) -> dict[str, Any]:
+        return {**document, "title": titles.get(str(document.get("name")), "")}
+
     def on_finding(finding: Finding) -> None:
-        say(finding=finding_document(finding))
+        say(finding=titled(finding_document(finding)))
         if on_terminal and finding.status is not Status.SKIP:
             console.print(line(finding), highlight=False)
 
     report = assess(setup, platform=platform, clock=clock, rng=random.Random(), on_finding=on_finding)
     if on_terminal:
         print_report(report, console)
-    say(report=report_document(report))
+    document = report_document(report)
+    say(report={**document, "checks": [titled(one) for one in document["checks"]]})
     return 0

@@ -170,6 +170,8 @@ class Watch(threading.Thread):
                 busy_why=word.why if word.busy else "",
                 stage=stage,
             )
+            if facts.opened_after_s is None:
+                self._board.post(opened_after_s=self._clock.monotonic() - facts.started_s)
             if not was_ready and self._said.get("app") != "answers":
                 self._on_ready()
         elif facts.app_at_s is None or now_s - facts.app_at_s > SLOW_S * 3:

@@ -56,6 +56,7 @@ class Plan:
             data_dir=settings.data_dir.absolute(),
             state_dir=settings.state_dir.absolute(),
             port=settings.port,
+            probe_port=settings.probe_port,
             password=settings.password,
             public_origin=settings.public_origin,
             collaboration=settings.collaboration,
