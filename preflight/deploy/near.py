@@ -23,7 +23,7 @@ SOUTH_EAST_ASIA = ("sg", "my", "th", "vn", "id", "ph")
 # The first pattern that a region's name matches wins. AWS, Google, Aliyun, Tencent, Huawei and Azure spell the same
 # places in their own ways.
 _NEAR: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (r"^(eu|europe)-west(-1|-2|1|2|3|4|9)$|ireland|london|^uk|northeurope|westeurope|francecentral|paris", WEST_EUROPE),
+    (r"^(eu|europe)-west-?[1-9]$|ireland|london|^uk|northeurope|westeurope|francecentral|paris", WEST_EUROPE),
     (r"^(eu|europe)-(north)|sweden|norway|finland", NORTH_EUROPE),
     (r"^(eu|europe)-(south|southwest)|italy|spain|milan|madrid", SOUTH_EUROPE),
     (r"^(eu|europe)(-|$)|germany|switzerland|poland|frankfurt", MIDDLE_EUROPE),
