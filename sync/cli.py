@@ -24,6 +24,11 @@ app = typer.Typer(
 )
 
 
+@app.callback()
+def group() -> None:
+    """With one command alone typer would drop its name."""
+
+
 def settings_or_exit() -> SyncSettings:
     """The settings of this process, or exit code 2 with every problem on its own line."""
     try:
