@@ -37,8 +37,8 @@ NAMED = {
         "to and from the bucket",
         {"direction": "download"},
     ),
-    "bucket.rtt": ("preflight_bucket_rtt_seconds", "round trip to the bucket", {}),
-    "host.clock_skew": ("preflight_clock_skew_seconds", "our clock against the bucket's", {}),
+    "bucket.latency": ("preflight_bucket_rtt_seconds", "round trip to the bucket", {}),
+    "host.clock": ("preflight_clock_skew_seconds", "our clock against the bucket's", {}),
     "disk.free": ("preflight_disk_free_bytes", "disk space left", {}),
     "host.memory_free": ("preflight_memory_free_bytes", "memory left to this container", {}),
 }

@@ -30,7 +30,7 @@ WATCHED = {
     "gpu.count": HARD,
     "disk.free": HARD,
     "host.memory_free": HARD,
-    "bucket.rtt": Rule(worse="higher", factor=0.25),  # residential lines double their delay under load
+    "bucket.latency": Rule(worse="higher", factor=0.25),  # residential lines double their delay under load
     "sync.upload": Rule(worse="lower", factor=0.25),
 }
 

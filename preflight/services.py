@@ -84,12 +84,12 @@ class Plan:
         """In start order; they stop in the reverse order."""
         app = Service(
             "app",
-            needs=("sync",) if self.has_sync else (),
+            needs=("sync",),
             stop_deadline_s=self._settings.stop_app_s,
             may_finish=bool(self._command),
         )
         sync = Service("sync", stop_deadline_s=self._sync.flush_timeout_s + FLUSH_ROOM_S, backoff_max_s=30.0)
-        return (sync, app) if self.has_sync else (app,)
+        return (sync, app)
 
     @property
     def commands(self) -> dict[str, Callable[[], Command]]:

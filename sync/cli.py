@@ -39,6 +39,11 @@ def settings_or_exit() -> SyncSettings:
         raise typer.Exit(2) from bad
 
 
+@app.callback()
+def top() -> None:
+    """Keeps a folder saved in your bucket within a second of every change."""
+
+
 @app.command(epilog=EXIT_CODES)
 def run(
     once: Annotated[bool, typer.Option(help="Restore, push what is new, and end.")] = False,
