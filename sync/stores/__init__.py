@@ -115,9 +115,20 @@ class Store(Protocol):
     No method retries: exactly one layer does (`stores/retry.py`). Every request is counted in `meter`.
     """
 
-    facts: StoreFacts
-    meter: Meter
-    url: str  # for people: scheme, bucket and prefix, no credentials
+    @property
+    def facts(self) -> StoreFacts:
+        """What this store can do."""
+        ...
+
+    @property
+    def meter(self) -> Meter:
+        """Requests and bytes so far."""
+        ...
+
+    @property
+    def url(self) -> str:
+        """For people: scheme, bucket and prefix, no credentials."""
+        ...
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Every object whose key starts with `prefix`, page by page (memory stays bounded)."""

@@ -1,0 +1,236 @@
+"""`preflight-sync run`: one process for the whole life of a node. Restore, keep saved, flush on SIGTERM."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from sync import commands
+from sync.clock import Clock, SystemClock
+from sync.control import ControlServer
+from sync.errors import SyncError
+from sync.host import Host
+from sync.settings import SyncSettings
+from sync.status import State, Status, write_status
+from sync.stores import Store
+from sync.stores.config import StoreConfig
+from sync.stores.opening import open_store
+from sync.stores.retry import Retrying
+from sync.watcher import Watcher
+
+log = logging.getLogger(__name__)
+
+POLL_S = 5.0  # between scans where the kernel refuses to watch
+
+
+class Stop:
+    """What the signals asked for: 0 nothing, 1 flush and end, 2 end at once."""
+
+    def __init__(self) -> None:
+        self.level = 0
+        self.wake: Callable[[], None] = lambda: None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self.level += 1
+        self.wake()
+
+
+def open_retrying(config: StoreConfig, clock: Clock) -> Store:
+    """The store as the engine uses it: behind the one retry layer."""
+    return Retrying(open_store(config), clock=clock)
+
+
+def run_child(settings: SyncSettings, *, once: bool = False) -> int:
+    """Live until SIGTERM; returns the exit code."""
+    clock = SystemClock()
+    stop = Stop()
+    before = {n: signal.signal(n, stop) for n in (signal.SIGTERM, signal.SIGINT)}
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    (settings.state_dir / "sync").mkdir(parents=True, exist_ok=True)
+    try:
+        if not settings.stores:
+            return _without_store(settings, clock, stop, once=once)
+        return Child(settings, clock, stop).live(once=once)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _without_store(settings: SyncSettings, clock: Clock, stop: Stop, *, once: bool) -> int:
+    woken = threading.Event()
+    stop.wake = woken.set
+    why = "no bucket is configured: nothing is saved"
+    while True:
+        status = Status(
+            state=State.FAILED,
+            why=why,
+            hint="set AWS_S3_BUCKET_FOLDER or another bucket variable",
+            pid=os.getpid(),
+            updated_at=clock.now(),
+        )
+        write_status(settings.state_dir, status)
+        if once or stop.level:
+            return 2 if once else 0
+        woken.wait(10.0)
+
+
+class Child:
+    """The running process: engines, watcher, control socket."""
+
+    def __init__(self, settings: SyncSettings, clock: Clock, stop: Stop) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._stop = stop
+        self._primary = Host(settings, open_retrying(settings.stores[0], clock), clock)
+        self._mirrors: list[Mirror] = []
+        self._watcher = Watcher(settings.data_dir, self._mark, self._lost)
+        self._missed = False
+        self._next_check_s = 0.0
+        stop.wake = self._primary.engine.wake
+
+    def _mark(self, folder: str, closed: str) -> None:
+        self._primary.engine.mark(folder, closed)
+        for mirror in self._mirrors:
+            mirror.host.engine.mark(folder, closed)
+
+    def _lost(self) -> None:
+        self._missed = True
+        self._primary.engine.wake()
+
+    def live(self, *, once: bool) -> int:
+        """The whole life."""
+        primary = self._primary
+        server = ControlServer(self._settings.state_dir, self._answer)
+        server.start()
+        primary.mirrors = lambda: tuple(m.summary() for m in self._mirrors)
+        primary.start()
+        self._watcher.start()
+        primary.publish()
+        try:
+            while not self._stop.level and not (once and primary.engine.is_idle()):
+                if primary.engine.lease.is_lost and once:
+                    break
+                primary.turn()
+                self._look_after_watcher()
+                if primary.engine.restored and not self._mirrors and len(self._settings.stores) > 1:
+                    self._start_mirrors()
+                primary.publish()
+            return self._flush(once=once)
+        finally:
+            server.stop()
+            self._watcher.stop()
+            for mirror in self._mirrors:
+                mirror.end()
+            primary.stop()
+
+    def _look_after_watcher(self) -> None:
+        now_s = self._clock.monotonic()
+        if self._missed:
+            self._missed = False
+            self._rescan_all()
+        if now_s < self._next_check_s:
+            return
+        self._next_check_s = now_s + POLL_S
+        if not self._watcher.is_alive() and self._primary.engine.restored:
+            self._watcher.restart()
+            self._rescan_all()  # what happened meanwhile is unknown; without watches this is the polling
+
+    def _rescan_all(self) -> None:
+        for engine in [self._primary.engine, *(m.host.engine for m in self._mirrors)]:
+            if engine.walk is None and engine.restored:
+                engine.audit_due_s = 0.0
+                engine.wake()
+
+    def _start_mirrors(self) -> None:
+        for config in self._settings.stores[1:]:
+            mirror = Mirror(self._settings, config, self._clock)
+            self._mirrors.append(mirror)
+            mirror.start()
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        return commands.answer(self._primary, request, self._clock)
+
+    def _flush(self, *, once: bool) -> int:
+        """Save what is left within the deadline, name what is not, let the lease go."""
+        primary, engine = self._primary, self._primary.engine
+        deadline_s = self._clock.monotonic() + self._settings.flush_timeout_s
+        if engine.restored and not engine.lease.is_lost:
+            engine.is_stopping = True
+            engine.is_hurried = True
+            if not once:
+                engine.rescan()
+            engine.agenda.hurry(self._clock.monotonic())
+            for mirror in self._mirrors:
+                mirror.hurry()
+            while self._stop.level < 2 and self._clock.monotonic() < deadline_s:
+                if engine.is_idle() and all(m.host.engine.is_idle() for m in self._mirrors):
+                    break
+                if engine.held is not None and not (engine.agenda.pending or engine.busy):
+                    break
+                primary.turn()
+                engine.agenda.hurry(self._clock.monotonic())
+                primary.publish()
+        return self._end()
+
+    def _end(self) -> int:
+        engine = self._primary.engine
+        unsaved = [p for p in engine.agenda.pending if not p.endswith("/")]
+        if engine.lease.epoch and not engine.lease.is_lost and self._stop.level < 2:
+            try:
+                engine.lease.renew(unsaved, len(unsaved), released=True)
+            except SyncError as error:
+                log.warning("The lease could not be released", extra={"error": str(error)})
+        write_status(self._settings.state_dir, self._primary.status())
+        if unsaved:
+            log.error("Not everything could be saved", extra={"files": len(unsaved), "first": unsaved[:20]})
+        if engine.lease.is_lost:
+            return 11
+        if engine.held is not None:
+            return 20
+        return 3 if unsaved or not engine.restored or not engine.is_idle() else 0
+
+
+class Mirror:
+    """A push-only store: an engine of its own in a thread of its own."""
+
+    def __init__(self, settings: SyncSettings, config: StoreConfig, clock: Clock) -> None:
+        self.host = Host(settings, open_retrying(config, clock), clock, is_mirror=True)
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._live, name="sync-mirror", daemon=True)
+
+    def start(self) -> None:
+        """Begin to follow the folder."""
+        self.host.start()
+        self._thread.start()
+
+    def _live(self) -> None:
+        while not self._ending.is_set():
+            self.host.turn()
+
+    def hurry(self) -> None:
+        """A flush began."""
+        self.host.engine.is_hurried = True
+        self.host.engine.audit_due_s = 0.0
+        self.host.engine.wake()
+
+    def summary(self) -> dict[str, object]:
+        """For the status document."""
+        status = self.host.status()
+        return {
+            "store": status.store,
+            "state": status.state.value,
+            "why": status.why,
+            "pending_files": status.pending_files,
+        }
+
+    def end(self) -> None:
+        """Stop following."""
+        self._ending.set()
+        self.host.engine.wake()
+        self._thread.join(timeout=2.0)
+        self.host.stop()

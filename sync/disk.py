@@ -1,0 +1,262 @@
+"""The real folder. Every write goes to a private file first and takes its place by one rename."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from sync.clock import Clock
+from sync.errors import DiskFull, SyncError, Unstable
+from sync.names import OURS
+from sync.tree import Entry, Kind
+
+RACY_NS = 20_000_000  # the kernel stamps files by its timer tick: at most 10 ms, doubled
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_RENAME_NOREPLACE = 1
+_AT_FDCWD = -100
+
+
+def entry_of(st: os.stat_result, extra: int = 0) -> Entry:
+    """The entry of a stat result."""
+    return Entry(st.st_mode, st.st_size, st.st_mtime_ns, st.st_ctime_ns, st.st_ino, extra)
+
+
+class OpenFile:
+    """A regular file, open."""
+
+    def __init__(self, fd: int, path: str, clock: Clock) -> None:
+        self._fd = fd
+        self._path = path
+        self._clock = clock
+        self.entry = entry_of(os.fstat(fd))
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """See `Reading`."""
+        pieces: list[bytes] = []
+        wanted = length
+        while wanted:
+            piece = os.pread(self._fd, wanted, offset)
+            if not piece:
+                raise Unstable("The file became shorter while it was read", where=self._path)
+            pieces.append(piece)
+            offset += len(piece)
+            wanted -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def check(self) -> None:
+        """See `Reading`."""
+        if entry_of(os.fstat(self._fd)) != self.entry:
+            raise Unstable("The file changed while it was read", where=self._path)
+
+    def is_racy(self) -> bool:
+        """See `Reading`."""
+        age_ns = int(self._clock.now() * 1e9) - self.entry.mtime_ns
+        return 0 <= age_ns < RACY_NS
+
+
+class DiskFiles:
+    """`Files` on a disk."""
+
+    def __init__(self, root: Path, clock: Clock) -> None:
+        self._root = str(root)
+        self._clock = clock
+        self._private = f"{self._root}/{OURS}/tmp"
+
+    def _at(self, path: str) -> str:
+        return f"{self._root}/{path}" if path else self._root
+
+    def scan(self, folder: str) -> list[tuple[str, Entry]]:
+        """See `Files`."""
+        found: list[tuple[str, Entry]] = []
+        with os.scandir(self._at(folder)) as entries:
+            for item in entries:
+                try:
+                    st = item.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                if stat.S_ISDIR(st.st_mode):
+                    found.append((item.name, Entry(st.st_mode, 0, 0, 0, st.st_ino)))
+                else:
+                    found.append((item.name, Entry(st.st_mode, st.st_size, st.st_mtime_ns, st.st_ctime_ns, st.st_ino)))
+        return found
+
+    def entry(self, path: str) -> Entry | None:
+        """See `Files`."""
+        try:
+            return entry_of(os.lstat(self._at(path)))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    @contextlib.contextmanager
+    def open(self, path: str) -> Iterator[OpenFile]:
+        """See `Files`."""
+        try:
+            fd = os.open(self._at(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENXIO, errno.ENOTDIR):
+                raise Unstable("It is no longer a regular file", where=path) from error
+            raise
+        try:
+            reading = OpenFile(fd, path, self._clock)
+            if reading.entry.kind is not Kind.FILE:
+                raise Unstable("It is no longer a regular file", where=path)
+            yield reading
+        finally:
+            os.close(fd)
+
+    def target(self, path: str) -> str:
+        """See `Files`."""
+        return os.readlink(self._at(path))
+
+    def snapshot(self, path: str) -> contextlib.AbstractContextManager[OpenFile] | None:
+        """See `Files`."""
+        from sync.database import snapshot_of
+
+        return snapshot_of(self._at(path), self._private, self._clock)
+
+    def temp(self, name: str, *, keep: bool = False) -> BinaryIO:
+        """See `Files`."""
+        os.makedirs(self._private, mode=0o700, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (0 if keep else os.O_TRUNC)
+        return os.fdopen(os.open(f"{self._private}/{name}", flags, 0o600), "r+b", buffering=0)
+
+    def discard(self, name: str) -> None:
+        """See `Files`."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{self._private}/{name}")
+
+    def settle(self) -> None:
+        """See `Files`. One syncfs for a batch: an fsync a file costs milliseconds each."""
+        fd = os.open(self._private, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if _LIBC.syncfs(fd) != 0:
+                os.sync()
+        finally:
+            os.close(fd)
+
+    def publish(self, name: str, path: str, *, mtime_ns: int, mode: int, expect: Entry | None) -> Entry:
+        """See `Files`."""
+        source, target = f"{self._private}/{name}", self._at(path)
+        self._parents(path)
+        os.chmod(source, mode)
+        os.utime(source, ns=(mtime_ns, mtime_ns))
+        self._place(source, path, target, expect)
+        return entry_of(os.lstat(target))
+
+    def make_link(self, path: str, target: str, *, expect: Entry | None) -> Entry:
+        """See `Files`."""
+        self._parents(path)
+        os.makedirs(self._private, mode=0o700, exist_ok=True)
+        source = f"{self._private}/link-{abs(hash((path, target))):x}"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(source)
+        os.symlink(target, source)
+        self._place(source, path, self._at(path), expect)
+        return entry_of(os.lstat(self._at(path)))
+
+    def _place(self, source: str, path: str, target: str, expect: Entry | None) -> None:
+        if expect is None:
+            if not rename_new(source, target):
+                raise Unstable("Something took the name meanwhile", where=path)
+            return
+        now = self.entry(path)
+        if now is None or now[:5] != expect[:5]:
+            raise Unstable("The file changed meanwhile", where=path)
+        os.rename(source, target)
+
+    def make_folder(self, path: str, *, mode: int) -> Entry:
+        """See `Files`."""
+        self._parents(path + "/x")
+        target = self._at(path)
+        if stat.S_IMODE(os.lstat(target).st_mode) != mode:
+            os.chmod(target, mode)
+        return entry_of(os.lstat(target))
+
+    def move(self, source: str, target: str) -> Entry:
+        """See `Files`."""
+        self._parents(target)
+        if not rename_new(self._at(source), self._at(target)):
+            raise Unstable("Something took the name meanwhile", where=target)
+        return entry_of(os.lstat(self._at(target)))
+
+    def remove_folder(self, path: str) -> bool:
+        """See `Files`."""
+        try:
+            os.rmdir(self._at(path))
+        except OSError:
+            return False
+        return True
+
+    def _parents(self, path: str) -> None:
+        """Make the parents of `path`, each a real directory: a link among them would lead out of the folder."""
+        folder = path.rpartition("/")[0]
+        if not folder:
+            return
+        here = self._root
+        for part in folder.split("/"):
+            here = f"{here}/{part}"
+            try:
+                st = os.lstat(here)
+            except FileNotFoundError:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(here)
+                st = os.lstat(here)
+            if not stat.S_ISDIR(st.st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, "a parent is not a folder", here)
+
+    def read_marker(self) -> str | None:
+        """See `Files`."""
+        try:
+            with open(f"{self._root}/{OURS}/folder-id", encoding="ascii", errors="replace") as file:
+                return file.read().strip() or None
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def write_marker(self, text: str) -> None:
+        """See `Files`."""
+        os.makedirs(self._private, mode=0o700, exist_ok=True)
+        temp = f"{self._private}/folder-id"
+        with open(temp, "w", encoding="ascii") as file:
+            file.write(text)
+        os.replace(temp, f"{self._root}/{OURS}/folder-id")
+
+    def temps(self) -> list[str]:
+        """See `Files`."""
+        try:
+            return sorted(os.listdir(self._private))
+        except FileNotFoundError:
+            return []
+
+    def free_bytes(self) -> int:
+        """See `Files`."""
+        fs = os.statvfs(self._root)
+        return fs.f_bavail * fs.f_frsize
+
+
+def rename_new(source: str, target: str) -> bool:
+    """Rename unless `target` exists (then False), in one step."""
+    status = _LIBC.renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE)
+    if status == 0:
+        return True
+    code = ctypes.get_errno()
+    if code == errno.EEXIST:
+        return False
+    if code in (errno.EINVAL, errno.ENOSYS, errno.EPERM):  # a file system without the flag
+        if os.path.lexists(target):
+            return False
+        os.rename(source, target)
+        return True
+    raise OSError(code, os.strerror(code), target)
+
+
+def classified(error: OSError, path: str) -> SyncError | None:
+    """The error of ours that a local OSError means, or None where it is only about this one path."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull("The disk is full", where=path, hint="free some space; the rest is fetched then")
+    return None

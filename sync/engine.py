@@ -1,0 +1,353 @@
+"""The control loop: one thread decides, workers move bytes, and every answer comes back through one queue.
+
+Everything it touches is an argument (clock, folder, store, workers), so a simulation drives the very same code.
+`turn()` does what can be done now and says how long nothing will happen by itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sync import conduct
+from sync.agenda import Agenda, Gone
+from sync.clock import Clock
+from sync.errors import Denied, DiskFull, LeaseLost, Misconfigured, SyncError, Throttled
+from sync.files import Files
+from sync.lease import Lease, Predecessor
+from sync.plan import Guard
+from sync.restoring import Restore
+from sync.scan import Scanner
+from sync.state import Journal
+from sync.status import Progress
+from sync.stores import Store
+from sync.tree import Entry
+from sync.work import (
+    Copy,
+    Deleted,
+    Failed,
+    Fetched,
+    Foreign,
+    Later,
+    Leased,
+    Listed,
+    Noted,
+    Outcome,
+    Placed,
+    Saved,
+    Unsaveable,
+    Vanished,
+    World,
+)
+
+log = logging.getLogger(__name__)
+
+DEBOUNCE_S = 0.05  # events of one save come within a few milliseconds
+DEBOUNCE_MOST_S = 0.25  # a busy folder elsewhere delays nobody's save by more
+AUDIT_LEAST_S = 30.0
+AUDIT_COST = 200  # an audit that takes 0.7 s comes every 140 s: 0.5 % of a core
+SLICE_S = 0.05  # of a walk, between looks at what workers answered
+BACKLOG = 20_000  # a walk waits while more than this is pending: memory stays bounded
+OFFLINE_AFTER = 3  # failures in a row: one reset is no outage
+OUTAGE_MOST_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the engine may do at once and what it must hold back."""
+
+    workers: int = 16
+    guard: Guard = field(default_factory=Guard)
+    guard_release_s: float = 86_400.0
+    is_mirror: bool = False  # push-only: nothing is pulled, no conflict copies appear in the folder
+
+
+@dataclass(slots=True)
+class Outage:
+    """The store (or the disk) does not take part."""
+
+    error: SyncError
+    since_s: float
+    retry_s: float
+    failures: int
+
+
+@dataclass(slots=True)
+class Held:
+    """Deletes that a guard holds back."""
+
+    why: str
+    since_s: float
+    count: int
+
+
+@dataclass(slots=True)
+class Engine:
+    """See the module. `submit` runs a path's job elsewhere and posts its outcome."""
+
+    files: Files
+    store: Store
+    journal: Journal
+    clock: Clock
+    lease: Lease
+    world: World
+    parking: World  # writes under `.preflight/stranded/<machine>/` instead
+    submit: Callable[[str, Callable[[], Outcome]], None]
+    limits: Limits = field(default_factory=Limits)
+    new_id: Callable[[], str] = lambda: ""
+    wake: Callable[[], None] = lambda: None
+
+    scanner: Scanner = field(init=False)
+    agenda: Agenda = field(init=False)
+    restore: Restore | None = None
+    restored: bool = False
+    busy: dict[str, str] = field(default_factory=dict)  # path -> verb
+    claims: dict[str, Gone] = field(default_factory=dict)  # renamed path -> where its content is copied from
+    problems: dict[str, str] = field(default_factory=dict)
+    outage: Outage | None = None
+    held: Held | None = None
+    is_released: bool = False  # a person let the held deletes go
+    window: float = 16.0
+    predecessor: Predecessor | None = None
+    left_by_previous: tuple[str, ...] = ()
+    last_durable_at: float | None = None
+    is_stopping: bool = False
+    wants_pull: bool = False
+    last_progress: Progress = field(default_factory=Progress)
+    is_hurried: bool = False  # a flush waits for nothing
+    parked: dict[str, Entry] = field(default_factory=dict)
+    dirty: dict[str, float] = field(default_factory=dict)  # folder -> not before
+    resting: dict[str, float] = field(default_factory=dict)  # big folder -> not scanned again before
+    dirty_first_s: float | None = None
+    dirty_last_s: float = 0.0
+    walk: list[str] | None = None
+    walk_number: int = 0
+    walk_started_s: float = 0.0
+    walk_cost_s: float = 0.0
+    walks_done: int = 0
+    audit_due_s: float = 0.0
+    lately_deleted: deque[float] = field(default_factory=deque)
+    leasing: bool = False
+    lease_retry_s: float = 0.0
+    recorded: frozenset[str] = frozenset()  # what the lease object says is pending
+    inbox: deque[Outcome] = field(default_factory=deque)
+    _alarms: deque[tuple[str, str]] = field(default_factory=deque)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.scanner = Scanner(self.files, self.journal)
+        self.agenda = Agenda(self.journal.row)
+        self.window = float(self.limits.workers)
+
+    # From any thread.
+    def mark(self, folder: str, closed: str = "") -> None:
+        """An alarm bell: something happened in `folder`; `closed` is a file whose writer just closed it."""
+        self._alarms.append((folder, closed))
+        self.wake()
+
+    def post(self, outcome: Outcome) -> None:
+        """A worker's answer."""
+        self.inbox.append(outcome)
+        self.wake()
+
+    # From the control thread.
+    def turn(self) -> float:
+        """Do what can be done now; return the seconds until something is due by itself."""
+        now_s = self.clock.monotonic()
+        while self.inbox:
+            self._apply(self.inbox.popleft(), now_s)
+        self._hear(now_s)
+        wait_s = conduct.step(self, now_s)
+        self.journal.commit()
+        return wait_s
+
+    def _hear(self, now_s: float) -> None:
+        while self._alarms:
+            folder, closed = self._alarms.popleft()
+            if closed:
+                self.agenda.note_closed(closed)
+            self.mark_now(folder, now_s)
+
+    def mark_now(self, folder: str, now_s: float) -> None:
+        """The folder is to be scanned after the debounce."""
+        self.dirty.setdefault(folder, 0.0)
+        if self.dirty_first_s is None:
+            self.dirty_first_s = now_s
+        self.dirty_last_s = now_s
+
+    def rescan(self) -> None:
+        """Begin a walk over the whole tree (again)."""
+        self.walk = [""]
+        self.walk_number = self.scanner.begin_walk()
+        self.walk_started_s = self.clock.monotonic()
+        self.walk_cost_s = 0.0
+
+    def run_job(self, path: str, verb: str, job: Callable[[], Outcome]) -> None:
+        """Hand a job for `path` to the workers."""
+        self.busy[path] = verb
+        self.submit(path, job)
+
+    def is_idle(self) -> bool:
+        """Whether everything in the folder is committed in the bucket, as far as any scan knows."""
+        return (
+            self.restored
+            and self.walks_done > 0
+            and self.walk is None
+            and not (self.agenda.pending or self.agenda.gone or self.busy or self.dirty or self._alarms or self.inbox)
+            and self.restore is None
+        )
+
+    def _apply(self, outcome: Outcome, now_s: float) -> None:
+        match outcome:
+            case Saved():
+                self._saved(outcome, now_s)
+            case Later(path=path):
+                self._end(path)
+                self.agenda.retry(path, now_s, failed=False)
+                self._again_in_restore(path, now_s)
+                self.mark_now(path.rpartition("/")[0], now_s)
+                if path in self.agenda.gone:
+                    self.agenda.drop_gone(path)
+                    self.scanner.forget(path.rpartition("/")[0])
+            case Vanished(path=path):
+                self._end(path)
+                self.agenda.drop(path)
+                self.scanner.forget(path.rpartition("/")[0])
+                self.mark_now(path.rpartition("/")[0], now_s)
+            case Unsaveable(path=path, why=why):
+                self._end(path)
+                self._settle_restore(path)
+                self.problems[path] = why
+                self.agenda.retry(path, now_s, failed=True)
+            case Failed(path=path, error=error):
+                self._end(path)
+                self._failed(path, error, now_s)
+            case Deleted(path=path):
+                self._end(path)
+                self._worked()
+                self.journal.drop(path)
+                self.journal.drop_conflict(path)
+                self.agenda.drop_gone(path)
+                self.lately_deleted.append(now_s)
+            case Foreign(path=path):
+                self._end(path)
+                self.journal.drop(path)
+                self.agenda.drop_gone(path)
+                conduct.fetch_one(self, path)
+            case Fetched():
+                self._end(outcome.path)
+                self._worked()
+                conduct.fetched(self, outcome, now_s)
+            case Placed():
+                self._placed(outcome, now_s)
+            case Listed():
+                conduct.listed(self, outcome, now_s)
+            case Leased(error=error):
+                self._leased(error, now_s)
+            case Noted(path=path, note=note):
+                self.journal.note_upload(path, note)
+
+    def _end(self, path: str) -> None:
+        self.busy.pop(path, None)
+        if (gone := self.claims.pop(path, None)) is not None:
+            gone.is_claimed = False
+
+    def _saved(self, outcome: Saved, now_s: float) -> None:
+        origin = self.claims.get(outcome.path)
+        if origin is not None and outcome.moved_from == origin.path:
+            origin.moved_to = outcome.path
+        self._end(outcome.path)
+        self._worked()
+        self.problems.pop(outcome.path, None)
+        if self.lease.is_lost:
+            self.parked[outcome.path] = outcome.row.entry
+            self.agenda.done(outcome.path, outcome.row.entry, now_s)
+            return
+        self.journal.record(outcome.path, outcome.row)
+        self._copied(outcome.copies)
+        if outcome.is_racy:
+            self.mark_now(outcome.path.rpartition("/")[0], now_s)
+        self._settle_restore(outcome.path)
+        self.agenda.done(outcome.path, outcome.row.entry, now_s)
+        if outcome.was_sent:
+            self.last_durable_at = self.clock.now()
+
+    def _copied(self, copies: tuple[Copy, ...]) -> None:
+        for copy in copies:
+            self.journal.add_conflict(copy.path, copy.copy, copy.at)
+            if copy.row is not None:
+                self.journal.record(copy.copy, copy.row)
+            self.mark_now(copy.copy.rpartition("/")[0], self.clock.monotonic())
+            log.warning("Two contents met; both are kept", extra={"path": copy.path, "copy": copy.copy})
+
+    def _placed(self, outcome: Placed, now_s: float) -> None:
+        self._copied(outcome.copies)
+        for path, row in outcome.rows:
+            self.journal.record(path, row)
+            self.problems.pop(path, None)
+            self._settle_restore(path, row.size)
+        for path, why in outcome.unusable:
+            self.problems[path] = why
+            self._settle_restore(path)
+        for path in outcome.later:
+            self._again_in_restore(path, now_s)
+        conduct.placed(self, outcome)
+        if outcome.error is not None:
+            self._failed("", outcome.error, now_s)
+
+    def _settle_restore(self, path: str, size: int = 0) -> None:
+        if self.restore is not None and self.restore.adopts.pop(path, None) is not None:
+            self.restore.in_flight.pop(path, None)
+            self.restore.files_done += 1
+            self.restore.bytes_done += size
+
+    def _again_in_restore(self, path: str, now_s: float) -> None:
+        if self.restore is not None and (pull := self.restore.adopts.pop(path, None)) is not None:
+            self.restore.in_flight.pop(path, None)
+            self.restore.again.append((now_s + 1.0, pull))
+
+    def _worked(self) -> None:
+        self.outage = None
+        self.window = min(float(self.limits.workers), self.window + 1.0 / max(self.window, 1.0))
+
+    def _failed(self, path: str, error: SyncError, now_s: float) -> None:
+        if isinstance(error, LeaseLost):
+            return
+        self.agenda.retry(path, now_s, failed=True)
+        if path in self.agenda.gone:
+            self.agenda.gone[path].since_s = now_s
+            self.agenda.last_gone_s = self.agenda.first_gone_s = now_s
+        self._again_in_restore(path, now_s)
+        failures = self.outage.failures + 1 if self.outage else 1
+        delay = min(2.0 ** min(failures - 1, 6), OUTAGE_MOST_S)
+        if isinstance(error, Throttled):
+            self.window = max(1.0, self.window / 2)
+            delay = error.after_s or delay
+        since = self.outage.since_s if self.outage else now_s
+        self.outage = Outage(error, since, now_s + delay, failures)
+        if self.restore is not None and not self.restore.is_listed and not path:
+            self.restore = None
+        level = logging.WARNING if failures in (1, OFFLINE_AFTER) else logging.DEBUG
+        log.log(level, "A transfer failed and is tried again", extra={"path": path, "error": str(error)})
+
+    def is_offline(self) -> bool:
+        """Whether the failures in a row amount to an outage that people should see."""
+        if self.outage is None:
+            return False
+        final = isinstance(self.outage.error, Denied | Misconfigured | DiskFull)
+        return final or self.outage.failures >= OFFLINE_AFTER or not self.restored
+
+    def _leased(self, error: SyncError | None, now_s: float) -> None:
+        self.leasing = False
+        if error is None:
+            self._worked()
+            if self.predecessor is None:
+                self.predecessor = self.lease.predecessor
+        elif not isinstance(error, LeaseLost):
+            self._failed("", error, now_s)
+            self.lease_retry_s = self.outage.retry_s if self.outage else now_s + 1.0
+        else:
+            log.error("A newer node took the folder over; this one stops writing", extra={"why": str(error)})

@@ -1,0 +1,230 @@
+"""From the bucket to the folder, one path at a time: a private file, verified, then a rename. Runs in workers."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from typing import BinaryIO
+
+from sync.conflict import md5_of
+from sync.disk import classified
+from sync.errors import Corrupt, NotFound, PreconditionFailed, SyncError, Unstable
+from sync.files import Reading
+from sync.large import fetch_large
+from sync.names import conflict_path, key_of
+from sync.settle import SMALL_BYTES
+from sync.stores import ObjectInfo
+from sync.tree import Entry, Kind, Remote, Row
+from sync.work import Copy, Failed, Fetched, Later, Outcome, Placed, Saved, Unsaveable, Vanished, World
+
+FILE_MODE = 0o644  # of objects that carry no mode: put there by other tools
+FOLDER_MODE = 0o755
+LARGE_BYTES = 4 * SMALL_BYTES  # from here on in ranges, so that a kill costs one part
+
+
+class _Hashing:
+    """A private file that counts and hashes what is written to it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.digest = hashlib.md5()
+        self.size = 0
+
+    def write(self, piece: bytes) -> int:
+        view = memoryview(piece)
+        while view:
+            view = view[self._file.write(view) :]
+        self.digest.update(piece)
+        self.size += len(piece)
+        return len(piece)
+
+
+def temp_name(path: str, version: str) -> str:
+    """The private name of one version of one path: the same in every life, so that a large one is resumed."""
+    return "get-" + hashlib.blake2b(f"{key_of(path)}\0{version}".encode(), digest_size=16).hexdigest()
+
+
+def mtime_of(meta: ObjectInfo) -> int:
+    """The file's mtime in nanoseconds: from the metadata, else the server's date."""
+    try:
+        whole, _, part = meta.meta["mtime"].partition(".")
+        return int(whole) * 1_000_000_000 + int((part + "000000000")[:9]) * (-1 if whole.startswith("-0") else 1)
+    except (KeyError, ValueError):
+        return int(meta.modified * 1_000_000_000)
+
+
+def mode_of(info: ObjectInfo, default: int) -> int:
+    """The permission bits; setuid and setgid are not taken from a bucket."""
+    try:
+        return int(info.meta["mode"], 8) & 0o1777
+    except (KeyError, ValueError):
+        return default
+
+
+def fetch(path: str, remote: Remote, expect: Entry | None, world: World, *, merges: bool = False) -> Outcome:
+    """Fetch one object beside the folder. `merges`: the local file may be the same; then nothing is fetched."""
+    temp = temp_name(path, remote.version)
+    try:
+        if path.endswith("/"):
+            return _folder(path, remote, world)
+        if merges and expect is not None and expect.kind is Kind.FILE:
+            same = _adopt(path, remote, world)
+            if same is not None:
+                return same
+        info, digest = _download(path, remote, temp, world)
+    except (NotFound, PreconditionFailed):
+        return Later(path, "the object changed since it was listed")
+    except Unstable as error:
+        return Later(path, str(error))
+    except FileNotFoundError:
+        return Later(path, "the file went away")
+    except NotADirectoryError:
+        return Unsaveable(path, "A file or a link is where this needs a folder; it stays in the bucket")
+    except OSError as error:
+        known = classified(error, path)
+        return Failed(path, known) if known else Unsaveable(path, f"It cannot be written here: {error.strerror}")
+    except SyncError as error:
+        return Failed(path, error)
+    return Fetched(
+        path,
+        temp,
+        Remote(info.size, info.version, info.modified, digest),
+        mtime_of(info),
+        mode_of(info, FILE_MODE),
+        info.meta.get("symlink") == "1",
+        expect,
+        displaces=merges,
+        md5=digest,
+    )
+
+
+def _folder(path: str, remote: Remote, world: World) -> Outcome:
+    info = world.store.head(key_of(path)) if remote.version else None
+    mode = mode_of(info, FOLDER_MODE) if info is not None else FOLDER_MODE
+    entry = world.files.make_folder(path[:-1], mode=mode)
+    return Saved(path, Row(entry, remote.version, 0, hashlib.md5(b"").digest()), was_sent=False)
+
+
+def _download(path: str, remote: Remote, temp: str, world: World) -> tuple[ObjectInfo, bytes]:
+    key = key_of(path)
+    if remote.size > LARGE_BYTES:
+        return fetch_large(key, remote, temp, world)
+    with world.files.temp(temp) as file:
+        into = _Hashing(file)
+        info = world.store.get(key, into, if_version=remote.version or None)  # type: ignore[arg-type]
+    digest = into.digest.digest()
+    stated = md5_of(world.store, key, info)
+    if into.size != info.size or (stated is not None and stated != digest):
+        world.files.discard(temp)
+        raise Corrupt("The object arrived damaged", where=key)
+    return info, digest
+
+
+def _adopt(path: str, remote: Remote, world: World) -> Saved | None:
+    """The local file, if its content is the object's: nothing needs to be moved for it."""
+    with world.files.open(path) as reading:
+        if reading.entry.size != remote.size:
+            return None
+        digest = digest_of(reading)
+        key = key_of(path)
+        stated = remote.md5
+        if stated is None:
+            stated = md5_of(world.store, key, world.store.head(key))
+        if stated != digest:
+            return None
+        reading.check()
+        row = Row(reading.entry, remote.version, remote.size, digest)
+        return Saved(path, row, was_sent=False, is_racy=reading.is_racy())
+
+
+def digest_of(reading: Reading) -> bytes:
+    """The MD5 of an open file that holds still."""
+    digest = hashlib.md5()
+    at = 0
+    while at < reading.entry.size:
+        piece = reading.read_at(at, min(SMALL_BYTES, reading.entry.size - at))
+        digest.update(piece)
+        at += len(piece)
+    reading.check()
+    return digest.digest()
+
+
+def place(batch: Sequence[Fetched], world: World) -> Placed:
+    """Give a batch of fetched files their places: durable first, renamed then."""
+    rows: list[tuple[str, Row]] = []
+    copies: list[Copy] = []
+    later: list[str] = []
+    unusable: list[tuple[str, str]] = []
+    try:
+        world.files.settle()
+        for item in batch:
+            try:
+                rows.append((item.path, _place(item, world, copies)))
+            except (Unstable, FileNotFoundError):
+                later.append(item.path)
+                world.files.discard(item.temp)
+            except OSError as error:
+                known = classified(error, item.path)
+                if known:
+                    return Placed(tuple(rows), tuple(copies), tuple(later), tuple(unusable), known)
+                unusable.append((item.path, _why_not(error)))
+                world.files.discard(item.temp)
+    except OSError as error:
+        return Placed(tuple(rows), tuple(copies), error=classified(error, "") or Failed_of(error))
+    return Placed(tuple(rows), tuple(copies), tuple(later), tuple(unusable))
+
+
+def Failed_of(error: OSError) -> SyncError:  # noqa: N802
+    """A local failure that is no single path's."""
+    return SyncError(f"The folder cannot be written: {error.strerror}")
+
+
+def _why_not(error: OSError) -> str:
+    if isinstance(error, NotADirectoryError):
+        return "A file or a link is where this needs a folder; it stays in the bucket"
+    if isinstance(error, IsADirectoryError):
+        return "A folder has this name here; the object stays in the bucket"
+    return f"It cannot be written here: {error.strerror}"
+
+
+def _place(item: Fetched, world: World, copies: list[Copy]) -> Row:
+    expect = item.expect
+    if item.displaces and expect is not None:
+        copies.append(_move_aside(item, world))
+        expect = None
+    if item.is_link:
+        with world.files.temp(item.temp, keep=True) as file:
+            target = file.read()
+        world.files.discard(item.temp)
+        entry = world.files.make_link(item.path, os.fsdecode(target), expect=expect)
+    else:
+        entry = world.files.publish(
+            item.temp, item.path, mtime_ns=item.mtime_ns or 0, mode=item.mode or FILE_MODE, expect=expect
+        )
+    return Row(entry, item.remote.version, item.remote.size, item.md5)
+
+
+def _move_aside(item: Fetched, world: World) -> Copy:
+    """The local content keeps living beside the bucket's; the next scan saves it under its new name."""
+    now = world.files.entry(item.path)
+    if now is None or item.expect is None or now[:5] != item.expect[:5]:
+        raise Unstable("The file changed meanwhile", where=item.path)
+    for attempt in range(10):
+        copy = conflict_path(item.path, world.machine, now.mtime_ns / 1e9, attempt)
+        if world.files.entry(copy) is None:
+            world.files.move(item.path, copy)
+            return Copy(item.path, copy, world.clock.now(), None)
+    raise Unstable("No free name for the conflict copy", where=item.path)
+
+
+def bring(path: str, info: ObjectInfo, world: World) -> Row | None:
+    """One object made a local file right away; None if something is in the way (a restore brings it then)."""
+    got = fetch(path, Remote(info.size, info.version, info.modified, info.md5), None, world)
+    if not isinstance(got, Fetched):
+        return None
+    done = place([got], world)
+    return done.rows[0][1] if done.rows else None
+
+
+__all__ = ["Vanished", "bring", "fetch", "place"]

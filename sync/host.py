@@ -1,0 +1,141 @@
+"""One engine on the real machine: its store, journal, workers and the thread that turns it."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import uuid
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sync.clock import Clock
+from sync.crew import Bandwidth, Crew, side_by_side
+from sync.disk import DiskFiles
+from sync.engine import Engine, Limits
+from sync.lease import Lease
+from sync.parking import Parking
+from sync.plan import Guard
+from sync.report import state_of, status_of
+from sync.settings import SyncSettings, machine_name
+from sync.state import Journal
+from sync.status import State, Status, write_status
+from sync.stores import Store
+from sync.work import Noted, World
+
+PARTS_AT_ONCE = 4  # of one large file
+STATUS_EVERY_S = 10.0
+STATUS_SOON_S = 0.5
+
+Command = Callable[[Engine], dict[str, Any] | None]  # asked every turn until it has an answer
+
+
+def journal_path(state_dir: Path, url: str) -> Path:
+    """Each store has a journal of its own."""
+    return state_dir / "sync" / f"journal-{hashlib.sha256(url.encode()).hexdigest()[:12]}.sqlite"
+
+
+class Host:
+    """Builds an engine and turns it until told to stop."""
+
+    def __init__(self, settings: SyncSettings, store: Store, clock: Clock, *, is_mirror: bool = False) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._event = threading.Event()
+        self._commands: deque[Command] = deque()
+        machine = machine_name(settings)
+        files = DiskFiles(settings.data_dir, clock)
+        journal = Journal.at(journal_path(settings.state_dir, store.url))
+        lease = Lease(store, clock, machine, uuid.uuid4().hex)
+        limit = settings.bandwidth_bytes_per_s
+        spend = Bandwidth(clock, limit).spend if limit else (lambda size: None)
+        parts = side_by_side(PARTS_AT_ONCE)
+        note = self._note
+        world = World(files, store, clock, machine, lease.permit, spend, parts, note, keeps_copies_here=not is_mirror)
+        parking = World(files, Parking(store, machine), clock, machine, lambda: None, spend, parts)
+        self._crew = Crew(settings.workers, self._post)
+        limits = Limits(
+            workers=settings.workers,
+            guard=Guard(settings.guard_files, settings.guard_ratio),
+            guard_release_s=settings.guard_release_s,
+            is_mirror=is_mirror,
+        )
+        self.engine = Engine(
+            files=files,
+            store=store,
+            journal=journal,
+            clock=clock,
+            lease=lease,
+            world=world,
+            parking=parking,
+            submit=self._crew.submit,
+            limits=limits,
+            new_id=lambda: uuid.uuid4().hex,
+            wake=self._event.set,
+        )
+        self._written: tuple[State, float] = (State.STARTING, -1e9)
+        self.mirrors: Callable[[], tuple[dict[str, object], ...]] = lambda: ()
+
+    def _post(self, outcome: Any) -> None:
+        self.engine.post(outcome)
+
+    def _note(self, path: str, note: str | None) -> None:
+        self.engine.post(Noted(path, note))
+
+    def start(self) -> None:
+        """Start the workers."""
+        self._crew.start()
+
+    def ask(self, command: Command, timeout_s: float) -> dict[str, Any] | None:
+        """Run `command` in the control thread until it answers; None after `timeout_s`. From any other thread."""
+        answered = threading.Event()
+        box: list[dict[str, Any]] = []
+
+        def once(engine: Engine) -> dict[str, Any] | None:
+            if answered.is_set():
+                return {}
+            answer = command(engine)
+            if answer is not None:
+                box.append(answer)
+                answered.set()
+            return answer
+
+        self._commands.append(once)
+        self._event.set()
+        answered.wait(timeout_s)
+        answered.set()
+        return box[0] if box else None
+
+    def turn(self) -> None:
+        """One turn, then wait until something happens."""
+        self._event.clear()
+        wait_s = self.engine.turn()
+        for _ in range(len(self._commands)):
+            command = self._commands.popleft()
+            if command(self.engine) is None:
+                self._commands.append(command)
+                wait_s = min(wait_s, 0.05)
+        if wait_s > 0:
+            self._event.wait(min(wait_s, STATUS_EVERY_S))
+
+    def publish(self) -> None:
+        """Write the status when it changed or grew old."""
+        state, _, _ = state_of(self.engine)
+        last, at_s = self._written
+        age_s = self._clock.monotonic() - at_s
+        is_moving = state in (State.SAVING, State.RESTORING, State.STOPPING, State.STARTING)
+        if state is last and age_s < (STATUS_SOON_S if is_moving else STATUS_EVERY_S):
+            return
+        self._written = (state, self._clock.monotonic())
+        write_status(self._settings.state_dir, self.status())
+
+    def status(self) -> Status:
+        """The present status."""
+        return status_of(self.engine, mirrors=self.mirrors())
+
+    def stop(self) -> None:
+        """End the workers and close what is open."""
+        self._crew.stop(timeout_s=2.0)
+        self.engine.journal.close()
+        self.engine.store.close()

@@ -1,0 +1,201 @@
+"""Files above one part: sent and fetched in parts, side by side, and gone on with after a kill.
+
+Nothing is published before every part is known to be of one state of the file: a first pass hashes the parts, a part
+that reads differently later stops the upload, and only the last request makes an object of them.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import threading
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sync.conflict import is_same, md5_of, preserve
+from sync.errors import Corrupt, NotFound, PreconditionFailed, SyncError, Transient, Unstable
+from sync.files import Reading
+from sync.guarded import is_enforced, look_first
+from sync.names import key_of
+from sync.stores import ABSENT, ANY, ObjectInfo, Part, Precondition, only_over
+from sync.tree import Entry, Remote, Row
+from sync.work import Copy, Later, Outcome, Saved, Task, World
+
+MOST_PARTS = 9_000  # providers allow 10,000
+_MIB = 1024 * 1024
+
+
+def part_bytes_for(size: int, least: int) -> int:
+    """The part size for a file: the store's own, or whole MiB more so that the parts suffice."""
+    needed = -(-size // MOST_PARTS)
+    return max(least, -(-needed // _MIB) * _MIB)
+
+
+@dataclass(frozen=True, slots=True)
+class _Digests:
+    whole: bytes
+    parts: tuple[bytes, ...]
+
+
+def _hash(reading: Reading, part_bytes: int) -> _Digests:
+    whole = hashlib.md5()
+    parts: list[bytes] = []
+    for at in range(0, reading.entry.size, part_bytes):
+        piece = reading.read_at(at, min(part_bytes, reading.entry.size - at))
+        whole.update(piece)
+        parts.append(hashlib.md5(piece).digest())
+    reading.check()
+    return _Digests(whole.digest(), tuple(parts))
+
+
+def send_large(task: Task, world: World, reading: Reading, entry: Entry) -> Outcome:
+    """Upload an open file in parts.
+
+    Raises:
+        Unstable: the file changed; nothing was published.
+    """
+    from sync.push import _same_looks, meta_of  # push needs this module
+
+    store, key = world.store, key_of(task.path)
+    size = reading.entry.size
+    part_bytes = part_bytes_for(size, store.facts.part_bytes)
+    digests = _hash(reading, part_bytes)
+    if task.row is not None and task.row.md5 == digests.whole and _same_looks(task.row.entry, entry):
+        return Saved(task.path, Row(entry, task.row.version, size, digests.whole), was_sent=False)
+    if reading.is_racy():
+        return Later(task.path, "it was written a moment ago")
+    meta = meta_of(entry) | {"md5chksum": base64.b64encode(digests.whole).decode()}
+    upload, done = _resume(task, world, key, digests, part_bytes)
+    if not upload:
+        world.permit()
+        upload = store.start_upload(key, meta=meta)
+        note = {"upload": upload, "md5": digests.whole.hex(), "part_bytes": part_bytes}
+        world.note_upload(task.path, json.dumps(note))
+    try:
+        missing = [n for n in range(1, len(digests.parts) + 1) if n not in done]
+        jobs = [partial(_send_part, world, key, upload, n, reading, part_bytes, digests) for n in missing]
+        sent: list[Part] = world.side_by_side(jobs)
+        done.update((part.number, part) for part in sent)
+        reading.check()
+        parts = [done[n] for n in sorted(done)]
+        info, copies = _publish(task, world, key, upload, parts, digests.whole, size)
+    except Unstable:
+        _abort(world, key, upload)
+        world.note_upload(task.path, None)
+        raise
+    except NotFound as error:  # the provider forgot the upload
+        world.note_upload(task.path, None)
+        raise Transient("The unfinished upload expired", where=key) from error
+    world.note_upload(task.path, None)
+    return Saved(task.path, Row(entry, info.version, size, digests.whole), was_sent=True, copies=tuple(copies))
+
+
+def _resume(task: Task, world: World, key: str, digests: _Digests, part_bytes: int) -> tuple[str, dict[int, Part]]:
+    """The unfinished upload of this very content, if the journal noted one, and the parts the server has."""
+    if task.note is None:
+        return "", {}
+    note: dict[str, Any] = json.loads(task.note)
+    upload = str(note["upload"])
+    if note["md5"] != digests.whole.hex() or note["part_bytes"] != part_bytes:
+        _abort(world, key, upload)
+        return "", {}
+    try:
+        found = world.store.list_parts(key, upload)
+    except NotFound:
+        return "", {}
+    whole = {p.number: p for p in found if 0 < p.number <= len(digests.parts)}
+    if world.store.facts.etag_is_md5:
+        whole = {n: p for n, p in whole.items() if p.version.strip('"') == digests.parts[n - 1].hex()}
+    return upload, whole
+
+
+def _send_part(
+    world: World, key: str, upload: str, number: int, reading: Reading, part_bytes: int, digests: _Digests
+) -> Part:
+    at = (number - 1) * part_bytes
+    body = reading.read_at(at, min(part_bytes, reading.entry.size - at))
+    if hashlib.md5(body).digest() != digests.parts[number - 1]:
+        raise Unstable("The file changed while it was sent", where=key)
+    world.spend(len(body))
+    world.permit()
+    return world.store.put_part(key, upload, number, body)
+
+
+def _publish(
+    task: Task, world: World, key: str, upload: str, parts: list[Part], digest: bytes, size: int
+) -> tuple[ObjectInfo, list[Copy]]:
+    """Make the parts an object; foreign content under the name is preserved first."""
+    only_if: Precondition = ABSENT if task.row is None else only_over(task.row.version)
+    copies: list[Copy] = []
+    for _ in range(3):
+        world.permit()
+        try:
+            if not is_enforced(world.store, only_if):
+                look_first(world.store, key, only_if)
+                only_if = ANY
+            return world.store.finish_upload(key, upload, parts, only_if=only_if), copies
+        except PreconditionFailed:
+            try:
+                info = world.store.head(key)
+            except NotFound:
+                only_if = ABSENT
+                continue
+            if is_same(world, key, info, size, digest):
+                _abort(world, key, upload)
+                return info, copies
+            copies.append(preserve(task.path, info, world))
+            only_if = only_over(info.version)
+    raise Transient("The object keeps changing", where=key)
+
+
+def _abort(world: World, key: str, upload: str) -> None:
+    """Give the parts back; a policy may refuse, then the bucket's lifecycle rule must."""
+    try:
+        world.store.abort_upload(key, upload)
+    except SyncError:
+        return
+
+
+def fetch_large(key: str, remote: Remote, temp: str, world: World) -> tuple[ObjectInfo, bytes]:
+    """Fetch one version in ranges into the private file; ranges that an earlier life got are kept."""
+    store = world.store
+    step = store.facts.part_bytes
+    info = store.head(key)
+    if info.version != remote.version:
+        raise PreconditionFailed("The object changed since it was listed", where=key)
+    lock = threading.Lock()
+    count = -(-info.size // step)
+    with world.files.temp(temp, keep=True) as file, world.files.temp(f"{temp}.parts", keep=True) as marks:
+        have = marks.read()[:count].ljust(count, b"\0")
+
+        def get(number: int) -> None:
+            body = store.get_range(key, number * step, min(step, info.size - number * step), if_version=info.version)
+            if len(body) != min(step, info.size - number * step):
+                raise Corrupt("A range arrived short", where=key)
+            with lock:
+                file.seek(number * step)
+                _write_all(file, body)
+                marks.seek(number)
+                marks.write(b"\1")
+
+        world.side_by_side([partial(get, n) for n in range(count) if have[n] != 1])
+        file.truncate(info.size)
+        digest = hashlib.md5()
+        file.seek(0)
+        while piece := file.read(step):
+            digest.update(piece)
+    stated = md5_of(store, key, info)
+    if stated is not None and stated != digest.digest():
+        world.files.discard(temp)
+        world.files.discard(f"{temp}.parts")
+        raise Corrupt("The object arrived damaged", where=key)
+    world.files.discard(f"{temp}.parts")
+    return info, digest.digest()
+
+
+def _write_all(file: Any, body: bytes) -> None:
+    view = memoryview(body)
+    while view:
+        view = view[file.write(view) :]

@@ -1,0 +1,228 @@
+"""From the folder to the bucket, one path at a time. Runs in workers: reads, sends, answers; decides nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+from collections.abc import Mapping
+
+from sync import settle
+from sync.conflict import Resolved, resolve
+from sync.disk import classified
+from sync.errors import NotFound, PreconditionFailed, SyncError, Unstable, Unsupported
+from sync.files import Reading
+from sync.guarded import delete_exactly, put_guarded
+from sync.large import send_large
+from sync.names import join, key_of, split, trash_key
+from sync.stores import ABSENT, ANY, ObjectInfo, Precondition, only_over
+from sync.tree import Entry, Kind, Row, smudge
+from sync.work import Deleted, Failed, Foreign, Later, Outcome, Saved, Task, Unsaveable, Vanished, World
+
+TOUCH_BYTES = 1024 * 1024  # a larger file is not sent again for a new mtime alone
+RELAY_BYTES = 64 * 1024 * 1024  # without server-side copies the trash takes objects up to this size
+
+
+def meta_of(entry: Entry) -> dict[str, str]:
+    """Object metadata: rclone's `mtime` (seconds with fraction), our `mode` (octal)."""
+    seconds, nanos = divmod(entry.mtime_ns, 1_000_000_000)
+    meta = {"mtime": f"{seconds}.{nanos:09d}", "mode": f"{stat.S_IMODE(entry.mode):o}"}
+    if entry.kind is Kind.LINK:
+        meta["symlink"] = "1"
+    return meta
+
+
+def upload(task: Task, world: World) -> Outcome:
+    """Bring one path's present content into the bucket, over exactly the version the journal knows."""
+    try:
+        if task.entry.kind is Kind.LINK:
+            return _upload_link(task, world)
+        if task.entry.kind is Kind.DIR:
+            return _send_body(task, world, b"", task.entry, is_racy=False)
+        return _upload_file(task, world)
+    except Unstable as error:
+        return Later(task.path, str(error))
+    except FileNotFoundError:
+        return Vanished(task.path)
+    except NotADirectoryError:
+        return Vanished(task.path)
+    except PermissionError:
+        return Unsaveable(task.path, "The file cannot be read: permission denied")
+    except OSError as error:
+        known = classified(error, task.path)
+        return (
+            Failed(task.path, known) if known else Unsaveable(task.path, f"The file cannot be read: {error.strerror}")
+        )
+    except Unsupported as error:
+        return Unsaveable(task.path, str(error))
+    except SyncError as error:
+        return Failed(task.path, error)
+
+
+def _upload_link(task: Task, world: World) -> Outcome:
+    try:
+        body = world.files.target(task.path)
+    except OSError as error:
+        raise Unstable("It is no longer a link", where=task.path) from error
+    return _send_body(task, world, body.encode("utf-8", "surrogateescape"), task.entry, is_racy=False)
+
+
+def _upload_file(task: Task, world: World) -> Outcome:
+    if task.entry.extra and (snapshot := world.files.snapshot(task.path)) is not None:
+        with snapshot as reading:
+            # The stamp is the live database's; the content is the snapshot's.
+            return _send_reading(task, world, reading, task.entry, is_snapshot=True)
+    with world.files.open(task.path) as reading:
+        entry = reading.entry._replace(extra=task.entry.extra)
+        if task.is_exact and entry != task.entry:
+            raise Unstable("The file changed since its folder was scanned", where=task.path)
+        return _send_reading(task, world, reading, entry, is_snapshot=False)
+
+
+def _send_reading(task: Task, world: World, reading: Reading, entry: Entry, *, is_snapshot: bool) -> Outcome:
+    size = reading.entry.size
+    if size > settle.SMALL_BYTES:
+        if task.origin is not None and (moved := _move(task, world, _digest(reading), entry)) is not None:
+            return moved
+        return send_large(task, world, reading, entry)
+    body = reading.read_at(0, size)
+    if not is_snapshot:
+        _check_twin(task.path, body, world)
+        reading.check()
+    is_racy = not is_snapshot and reading.is_racy()
+    if task.origin is not None and (moved := _move(task, world, hashlib.md5(body).digest(), entry)) is not None:
+        return moved
+    return _send_body(task, world, body, entry, is_racy=is_racy)
+
+
+def _check_twin(path: str, body: bytes, world: World) -> None:
+    """Refuse the states that JupyterLab's in-place save passes through while its `.~` twin exists."""
+    folder, name = split(path)
+    if world.files.entry(join(folder, f".~{name}")) is None:
+        return
+    if is_torn(path, body):
+        raise Unstable("JupyterLab is saving it", where=path)
+
+
+def is_torn(path: str, body: bytes) -> bool:
+    """Whether the content is what an interrupted save leaves: nothing, or a notebook that is no JSON."""
+    if not body:
+        return True
+    if not path.endswith(".ipynb"):
+        return False
+    try:
+        json.loads(body)
+    except ValueError:
+        return True
+    return False
+
+
+def _digest(reading: Reading) -> bytes:
+    digest = hashlib.md5()
+    at = 0
+    while at < reading.entry.size:
+        piece = reading.read_at(at, min(settle.SMALL_BYTES, reading.entry.size - at))
+        digest.update(piece)
+        at += len(piece)
+    reading.check()
+    return digest.digest()
+
+
+def _send_body(task: Task, world: World, body: bytes, entry: Entry, *, is_racy: bool) -> Outcome:
+    digest = hashlib.md5(body).digest()
+    row = task.row
+    stamp = smudge(entry) if is_racy else entry
+    if row is not None and row.md5 == digest and _same_looks(row.entry, entry):
+        return Saved(task.path, Row(stamp, row.version, len(body), digest), was_sent=False, is_racy=is_racy)
+    world.spend(len(body))
+    world.permit()
+    key = key_of(task.path)
+    meta = meta_of(entry)
+    only_if = ABSENT if row is None else only_over(row.version)
+    try:
+        info = put_guarded(world.store, key, body, meta=meta, only_if=only_if)
+        resolved = Resolved(info)
+    except PreconditionFailed:
+        resolved = resolve(task.path, body, digest, meta, world)
+    saved = Row(stamp, resolved.info.version, len(body), digest)
+    return Saved(task.path, saved, was_sent=True, is_racy=is_racy, copies=resolved.copies)
+
+
+def _same_looks(old: Entry, new: Entry) -> bool:
+    """Whether mode and mtime need no new metadata (a large file keeps its old mtime in the bucket)."""
+    if old.kind is not new.kind or old.permissions != new.permissions:
+        return False
+    return old.mtime_ns == new.mtime_ns or new.size > TOUCH_BYTES or new.kind is not Kind.FILE
+
+
+def _move(task: Task, world: World, digest: bytes, entry: Entry) -> Outcome | None:
+    """A renamed file goes up by a server-side copy; None when that is not possible after all."""
+    if task.origin is None or not world.store.facts.copy:
+        return None
+    source, row = task.origin
+    if row.md5 != digest or row.entry.permissions != entry.permissions:
+        return None
+    only_if: Precondition = ABSENT if task.row is None else only_over(task.row.version)
+    world.permit()
+    try:
+        if task.row is not None or world.store.facts.writes.value != "full":
+            return None  # over an existing object the ordinary put has the finer preconditions
+        info = world.store.copy(key_of(source), key_of(task.path), if_version=row.version, only_if=only_if)
+    except (NotFound, PreconditionFailed, Unsupported):
+        return None
+    return Saved(task.path, Row(entry, info.version, row.size, digest), was_sent=True, moved_from=source)
+
+
+def delete(path: str, row: Row, world: World, *, keeps_trash: bool) -> Outcome:
+    """Remove exactly the version that the journal knows, after a copy to the trash."""
+    try:
+        if _is_there(path, world):
+            return Later(path, "it is there again")
+        world.permit()
+        if keeps_trash and row.entry.kind is not Kind.DIR:
+            _to_trash(path, row, world)
+        world.permit()
+        delete_exactly(world.store, key_of(path), row.version)
+        return Deleted(path)
+    except NotFound:
+        return Deleted(path)
+    except PreconditionFailed:
+        return Foreign(path)
+    except Unsupported as error:
+        return Unsaveable(path, str(error))
+    except OSError as error:
+        return Unsaveable(path, f"It cannot be looked at, so it is not deleted in the bucket: {error.strerror}")
+    except SyncError as error:
+        return Failed(path, error)
+
+
+def _is_there(path: str, world: World) -> bool:
+    """The last look before a delete, past every stale scan."""
+    if not path.endswith("/"):
+        found = world.files.entry(path)
+        return found is not None and found.kind in (Kind.FILE, Kind.LINK)
+    found = world.files.entry(path[:-1])
+    if found is None or found.kind is not Kind.DIR:
+        return False
+    return not world.files.scan(path[:-1])
+
+
+def _to_trash(path: str, row: Row, world: World) -> None:
+    store, key = world.store, key_of(path)
+    target = trash_key(path, world.clock.now())
+    if store.facts.copy:
+        store.copy(key, target, if_version=row.version, only_if=ANY)
+        return
+    if row.size > RELAY_BYTES:
+        raise Unsupported("This store cannot copy, so so large an object is not deleted", where=key)
+    relay(world, key, target, row.version, ANY)
+
+
+def relay(world: World, source: str, target: str, version: str, only_if: Precondition) -> ObjectInfo:
+    """A copy through this node, for stores without server-side copies."""
+    import io
+
+    body = io.BytesIO()
+    info = world.store.get(source, body, if_version=version)
+    meta: Mapping[str, str] = info.meta
+    return put_guarded(world.store, target, body.getvalue(), meta=meta, only_if=only_if)

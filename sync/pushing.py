@@ -1,0 +1,146 @@
+"""Handing out uploads and deletes: how many, in which order, and which must wait for others."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sync import settle
+from sync.agenda import Gone, Pending
+from sync.push import delete, upload
+from sync.tree import Kind
+from sync.work import Task
+
+if TYPE_CHECKING:
+    from sync.engine import Engine
+
+BURST_S = 600.0  # deletes within ten minutes count as one burst for the guard
+DEPTH = 3  # tasks a worker, so that none waits for the control thread
+
+
+def push(engine: Engine, now_s: float) -> None:
+    """Start what is due, as much as the window allows."""
+    engine.agenda.refill(now_s)
+    if engine.outage is not None and now_s < engine.outage.retry_s:
+        return
+    if engine.lease.is_due():
+        return  # confirmed first: nothing is written on an old claim
+    room = _room(engine)
+    aside: list[Pending] = []
+    while room > 0 and (item := engine.agenda.pop()) is not None:
+        if item.path in engine.busy or _must_wait(engine, item):
+            aside.append(item)
+            continue
+        _send(engine, item)
+        room -= 1
+    for item in aside:
+        engine.agenda.put_back(item)
+    if room > 0:
+        _delete(engine, now_s, room)
+
+
+def _room(engine: Engine) -> int:
+    probing = engine.outage is not None
+    return (1 if probing else int(engine.window) * DEPTH) - len(engine.busy)
+
+
+def _must_wait(engine: Engine, item: Pending) -> bool:
+    """Git: what refers goes up after what it refers to (and what it refers to must have been looked for)."""
+    folder = settle.git_folder(item.path)
+    if folder is None or settle.is_git_object(item.path):
+        return False
+    if engine.walk is not None:
+        return True
+    objects = folder + "/objects/"
+    if any(p.startswith(objects) for p in engine.agenda.pending):
+        return True
+    return any(d == folder + "/objects" or d.startswith(objects) for d in engine.dirty)
+
+
+def _send(engine: Engine, item: Pending) -> None:
+    path = item.path
+    row = engine.journal.row(path)
+    task = Task(path, item.entry, row, note=engine.journal.uploads().get(path) if _is_large(item) else None)
+    folder = settle.git_folder(path)
+    task.is_exact = folder is not None and not settle.is_git_object(path)
+    if row is None and item.entry.kind is Kind.FILE:
+        gone = engine.agenda.origin(item.entry)
+        if gone is not None and (origin := engine.journal.row(gone.path)) is not None:
+            task.origin = (gone.path, origin)
+            gone.is_claimed = True
+            engine.claims[path] = gone
+    engine.run_job(path, "put", partial(upload, task, engine.world))
+
+
+def _is_large(item: Pending) -> bool:
+    return item.entry.size > settle.SMALL_BYTES
+
+
+def _delete(engine: Engine, now_s: float, room: int) -> None:
+    from sync.conduct import verify_root
+
+    due_s = engine.agenda.deletes_due_s()
+    if due_s is None:
+        engine.held = None
+        engine.is_released = False
+        return
+    if (now_s < due_s and not engine.is_hurried) or engine.walk is not None or engine.walks_done == 0:
+        return
+    waiting = [g for g in engine.agenda.gone.values() if g.path not in engine.busy and not g.is_claimed]
+    if not waiting or not verify_root(engine):
+        return
+    if not _is_approved(engine, waiting, now_s):
+        waiting = [g for g in waiting if g.moved_to or g.is_approved]
+    for gone in waiting[:room]:
+        row = engine.journal.row(gone.path)
+        if row is None:
+            engine.agenda.drop_gone(gone.path)
+        elif not _blocks_delete(engine, gone.path) and now_s >= gone.since_s:
+            keeps_trash = not gone.moved_to
+            job = partial(delete, gone.path, row, engine.world, keeps_trash=keeps_trash)
+            engine.run_job(gone.path, "delete", job)
+
+
+def _blocks_delete(engine: Engine, path: str) -> bool:
+    """A repository shrinks only when all that it gained is saved (`git gc` packs first, then removes)."""
+    folder = settle.git_folder(path)
+    if folder is None:
+        return False
+    return any(p.startswith(folder + "/") for p in engine.agenda.pending)
+
+
+def _is_approved(engine: Engine, waiting: list[Gone], now_s: float) -> bool:
+    from sync.engine import Held
+
+    while engine.lately_deleted and now_s - engine.lately_deleted[0] > BURST_S:
+        engine.lately_deleted.popleft()
+    asking = [g for g in waiting if not (g.moved_to or g.is_approved or g.path.endswith("/"))]
+    approved = sum(1 for g in engine.agenda.gone.values() if g.is_approved)
+    known = engine.journal.counts()[0] - approved
+    why = engine.limits.guard.why_held(len(asking), len(engine.lately_deleted) + approved, known)
+    if not why or engine.is_released:
+        for gone in waiting:
+            gone.is_approved = True
+        engine.held = None
+        return True
+    since_s = engine.held.since_s if engine.held else now_s
+    engine.held = Held(why, since_s, len(asking))
+    if now_s - since_s >= engine.limits.guard_release_s:
+        engine.is_released = True
+        return _is_approved(engine, waiting, now_s)
+    return False
+
+
+def park(engine: Engine, now_s: float) -> None:
+    """A newer node owns the prefix: what is unsaved here goes where it can be found."""
+    engine.agenda.refill(now_s)
+    if engine.outage is not None and now_s < engine.outage.retry_s:
+        return
+    engine.agenda.drop_all_gone()
+    room = _room(engine)
+    while room > 0 and (item := engine.agenda.pop()) is not None:
+        if engine.parked.get(item.path) == item.entry:
+            engine.agenda.drop(item.path)
+        elif item.path not in engine.busy:
+            engine.run_job(item.path, "park", partial(upload, Task(item.path, item.entry, None), engine.parking))
+            room -= 1

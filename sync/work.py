@@ -1,0 +1,168 @@
+"""What the workers are given and what they answer: values, so that only the control thread changes the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sync.clock import Clock
+from sync.errors import SyncError
+from sync.files import Files
+from sync.stores import Store
+from sync.tree import Entry, Remote, Row
+
+
+def one_after_the_other(jobs: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Results of `jobs` in order; the simplest way to run them."""
+    return [job() for job in jobs]
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything a worker may touch."""
+
+    files: Files
+    store: Store
+    clock: Clock
+    machine: str
+    permit: Callable[[], None]  # raises LeaseLost unless this node may write at this moment
+    spend: Callable[[int], None] = lambda size: None  # bandwidth: waits before `size` bytes are sent
+    side_by_side: Callable[[Sequence[Callable[[], Any]]], list[Any]] = one_after_the_other
+    note_upload: Callable[[str, str | None], None] = lambda path, note: None
+    keeps_copies_here: bool = True  # a conflict's other content also becomes a local file (not for mirrors)
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A conflict's other content, preserved: `row` when it is also a local file."""
+
+    path: str
+    copy: str
+    at: float
+    row: Row | None
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """`row` says what is now the same here and there."""
+
+    path: str
+    row: Row
+    was_sent: bool
+    is_racy: bool = False
+    copies: tuple[Copy, ...] = ()
+    moved_from: str = ""  # it went up as a server-side copy of this path
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """The file was in motion: again after it rested."""
+
+    path: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Vanished:
+    """The file was gone before it could be read."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsaveable:
+    """A person must act before this one path can be saved or fetched."""
+
+    path: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The store or the disk refused for a reason that is not this path's."""
+
+    path: str
+    error: SyncError
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """The object is in the trash (or was gone already)."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """Somebody else wrote the object that was to be deleted: it comes back into the folder."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A complete, verified private file waits to take its place."""
+
+    path: str
+    temp: str
+    remote: Remote
+    mtime_ns: int | None
+    mode: int | None
+    is_link: bool
+    expect: Entry | None
+    displaces: bool = False  # another content has the name: it moves aside first, as a conflict copy
+    md5: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Fetched files that took their places."""
+
+    rows: tuple[tuple[str, Row], ...]
+    copies: tuple[Copy, ...] = ()
+    later: tuple[str, ...] = ()
+    unusable: tuple[tuple[str, str], ...] = ()
+    error: SyncError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A piece of a listing; the last one has `is_last`."""
+
+    objects: tuple[tuple[str, Remote], ...]
+    unusable: tuple[tuple[str, str], ...] = ()
+    is_last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """The lease as it is now; `error` when it could not be had or was lost."""
+
+    error: SyncError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """The unfinished upload of a path, to be remembered (None: forgotten)."""
+
+    path: str
+    note: str | None
+
+
+Outcome = (
+    Noted | Saved | Later | Vanished | Unsaveable | Failed | Deleted | Foreign | Fetched | Placed | Listed | Leased
+)
+
+
+@dataclass(slots=True)
+class Task:
+    """One upload: what the scan saw and what the journal knows."""
+
+    path: str
+    entry: Entry
+    row: Row | None
+    is_exact: bool = False  # only this very state may go up (git refs)
+    origin: tuple[str, Row] | None = None  # a renamed file's old path
+    note: str | None = None  # of an unfinished upload
+    extra: dict[str, str] = field(default_factory=dict)
