@@ -14,6 +14,7 @@ from typing import Any
 
 from preflight import examination, metrics, server, services
 from preflight.board import Board, Stage
+from preflight.desk import Desk, move_away
 from preflight.errors import BadSettings
 from preflight.examination import Outcome
 from preflight.loop import Loop, Signals
@@ -164,6 +165,7 @@ class Launch:
     # --- the life of the node -----------------------------------------------------------------------------------
 
     def _supervise(self, plan: services.Plan) -> int:
+        state_dir, platform = self.settings.state_dir.absolute(), self.platform
         commands = dict(plan.commands)
         commands["app"] = self._hand_port_over(commands["app"])
         loop = Loop(
@@ -174,9 +176,14 @@ class Launch:
             self.board, clock=self.clock, gate=Gate(self.settings.open_offline_after_s), ask=plan.ask, post=loop.post,
             on_sync=self._on_sync, on_ready=lambda: self.face.opening(plan.url, plan.take_password()),
         )  # fmt: skip
+        desk = Desk(
+            state_dir, self.environ, lambda asked: move_away(state_dir, platform, asked, has_sync=plan.has_sync)
+        )
+        desk.start()
         watch.start()
         loop.run()
         watch.stop()
+        desk.stop()
         log.info("everything has stopped", extra={"exit_code": self.exit_code})
         return self.exit_code
 

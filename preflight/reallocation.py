@@ -56,6 +56,19 @@ def hand_back(examined: Examined, setup: Setup, *, platform: Platform, clock: Cl
     )
 
 
+def move(platform: Platform, reason: str) -> dict[str, object]:
+    """Hand the node back because a person asked and everything is saved: `ok`, or `why` not.
+
+    No verdict stands behind it, so it takes no token: those limit what happens without a person.
+    """
+    try:
+        platform.reallocate(reason)
+    except ImdsError as error:
+        return {"ok": False, "why": f"the platform did not take the node back: {error}"}
+    _log.warning("the node was handed back on request", extra={"reason": reason})
+    return {"ok": True}
+
+
 def resume(report: Report) -> Report:
     """The report of a node that was handed back but is still alive after WAIT_S: used, degraded, not asked again."""
     return _kept(report, f"the platform accepted, but this node was still alive after {WAIT_S:.0f} s")

@@ -7,6 +7,7 @@ and everything that changes something needs the XSRF token too (Jupyter's own ru
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from tornado.ioloop import PeriodicCallback
 from tornado.web import HTTPError, authenticated
 
+from preflight.gpu.sample import take_sample
 from preflight.lab import actions, line, snapshot
 from preflight.lab.confine import drop_reach
 from sync.clock import SystemClock
@@ -25,6 +27,7 @@ from sync.status import status_path
 
 LOOK_EVERY_S = 0.2  # one stat; what the sync says is on the page within a second
 REPORT_TIMEOUT_S = 2.0
+GPU_EVERY_S = 10.0  # a look is a process of about 0.1 s
 SCHEMA = Path(__file__).parent / "schemas" / "status.v1.json"
 SCHEMA_ID = json.loads(SCHEMA.read_text())["$id"]
 
@@ -39,6 +42,8 @@ class Desk:
         self.data_dir = data_dir
         self.clock = SystemClock()
         self._stamp: object = None
+        self._gpu: dict[str, Any] | None = None
+        self._gpu_at_s: float | None = None
 
     def sync(self) -> dict[str, Any]:
         """The sync as the page shows it."""
@@ -61,9 +66,18 @@ class Desk:
             "sync": self.sync(),
             "report": await self._probe("/report"),
             "memory": snapshot.memory(),
+            "gpus": await self._gpus(),
             "disk": snapshot.disk(self.data_dir),
             "packages": self.packages(),
         }
+
+    async def _gpus(self) -> list[dict[str, Any]]:
+        """At most one look in GPU_EVERY_S, in a child of its own; where there was no GPU nobody looks again."""
+        now_s = self.clock.monotonic()
+        if self._gpu_at_s is None or (self._gpu is not None and now_s - self._gpu_at_s > GPU_EVERY_S):
+            self._gpu_at_s = now_s
+            self._gpu = await run_sync(take_sample, os.environ, self.clock)
+        return [] if self._gpu is None else snapshot.gpu_gauges(self._gpu)
 
     async def _probe(self, path: str) -> dict[str, Any] | None:
         try:

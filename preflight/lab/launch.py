@@ -101,6 +101,7 @@ def prepare(settings: LabSettings, environ: Mapping[str, str]) -> LabLaunch:
     env["JUPYTER_CONFIG_PATH"] = str(places.config)
     env["JUPYTER_DATA_DIR"] = str(places.share)
     env["JUPYTER_RUNTIME_DIR"] = str(places.runtime)
+    env["PREFLIGHT_STATE_DIR"] = str(places.sync_state)  # where the public Python API looks
     env.setdefault("SHELL", "/bin/bash")
     return LabLaunch(
         argv=(str(Path(sys.executable).parent / "jupyter-lab"),),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,3 +38,56 @@ def ask(path: Path, request: dict[str, object], timeout_s: float) -> dict[str, A
     if not isinstance(answer, dict):
         raise NoAnswer(f"{path.name} answered something that is not an object")
     return answer
+
+
+class Listener:
+    """Answers each line with `answer(request)`, one thread a connection."""
+
+    def __init__(self, path: Path, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        self._path = path
+        self._answer = answer
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._thread = threading.Thread(target=self._accept, name=path.stem, daemon=True)
+
+    def start(self) -> None:
+        """Listen, readable by this user only; a socket that a dead process left is replaced. Raises OSError."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.unlink(missing_ok=True)
+        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            address = f"/proc/self/fd/{folder}/{self._path.name}"
+            self._socket.bind(address)
+            os.chmod(address, 0o600)
+        finally:
+            os.close(folder)
+        self._socket.listen(8)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Close the socket and remove its file."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._path.unlink(missing_ok=True)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                link, _ = self._socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(link,), name=f"{self._path.stem}-request", daemon=True).start()
+
+    def _serve(self, link: socket.socket) -> None:
+        with link, link.makefile("rb") as lines:
+            try:
+                request = json.loads(lines.readline(MOST_BYTES))
+                if not isinstance(request, dict):
+                    raise ValueError("not an object")
+                reply = self._answer(request)
+            except (ValueError, TypeError) as wrong:
+                reply = {"ok": False, "why": f"the request cannot be understood: {wrong}"}
+            except OSError:
+                return
+            with contextlib.suppress(OSError):
+                link.sendall(json.dumps(reply, default=str).encode() + b"\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,22 @@ def disk(folder: Path) -> dict[str, int | None]:
     except OSError:
         return {"total_bytes": None, "free_bytes": None}
     return {"total_bytes": seen.f_blocks * seen.f_frsize, "free_bytes": seen.f_bavail * seen.f_frsize}
+
+
+def gpu_gauges(sample: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The sample as bars: name, text and ratio (None: no bar). What the driver does not tell is not shown."""
+    if not sample.get("up"):
+        return [{"name": "GPU", "text": str(sample.get("why") or "does not answer"), "ratio": None}]
+    bars = []
+    used, total = sample.get("memory_used_bytes"), sample.get("memory_total_bytes")
+    if used is not None and total:
+        bars.append({"name": "GPU memory", "text": f"{used / 1e9:.1f} of {total / 1e9:.1f} GB", "ratio": used / total})
+    if (busy := sample.get("utilization_ratio")) is not None:
+        extra = f", {sample['temperature_c']} °C" if "temperature_c" in sample else ""
+        bars.append({"name": str(sample.get("name") or "GPU"), "text": f"{busy:.0%} busy{extra}", "ratio": busy})
+    if sample.get("throttled"):
+        bars.append({"name": "Slowed down by", "text": ", ".join(sample["throttled"]), "ratio": None})
+    return bars
 
 
 def read_document(path: Path) -> dict[str, Any] | None:

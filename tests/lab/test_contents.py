@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from preflight.lab.contents import atomic_writing, temp_path
+from preflight.lab.whole import atomic_writing, temp_path
 from tests.support.wait import until
 
 WRITER = """
 import sys
-from preflight.lab.contents import atomic_writing
+from preflight.lab.whole import atomic_writing
 n = 0
 while True:
     n += 1
