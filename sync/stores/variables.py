@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from sync.errors import BadSettings
+from sync.packed import unpack
 from sync.stores.config import StoreConfig, clean_prefix, file_config
 from sync.stores.secret import Secret
 
@@ -29,12 +31,19 @@ class Reader:
         return value
 
     def secret(self, name: str) -> Secret | None:
-        """The credential of `name` or of the file that `<name>_FILE` points to."""
+        """The credential of `name`, of its packed form `<name>_B64GZ`, or of the file `<name>_FILE` points to."""
         file = self.text(f"{name}_FILE")
-        secret = Secret(self.text(name), Path(file) if file else None)
+        secret = Secret(self.text(name) or self._packed(name), Path(file) if file else None)
         if file and not secret:
             self.problems.append(f"{name}_FILE points to {file}, which cannot be read or is empty")
         return secret if secret else None
+
+    def _packed(self, name: str) -> str:
+        try:
+            return unpack(name, self.environ) or ""
+        except BadSettings as error:
+            self.problems.extend(error.problems)
+            return ""
 
     def secrets(self, place: str, names: Mapping[str, str], *, optional: tuple[str, ...] = ()) -> dict[str, Secret]:
         """The credentials by role; a missing one is a problem as soon as `place` or another of them is set."""

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sync.errors import BadSettings
 from sync.packed import pack, unpack
+from sync.stores.config import store_configs
 
 NAME = "GOOGLE_APPLICATION_CREDENTIALS"
 
@@ -56,3 +57,12 @@ def test_nothing_set_is_none() -> None:
 def test_what_is_broken_is_named(environ: dict[str, str], says: str) -> None:
     with pytest.raises(BadSettings, match=says):
         unpack(NAME, environ)
+
+
+def test_a_container_reads_its_credentials_from_the_pieces() -> None:
+    key = json.dumps({"type": "service_account", "project_id": "p", "client_email": "a@b", "private_key": "k" * 900})
+    environ = {"GOOGLE_BUCKET_FOLDER": "bucket/user1", **pack(NAME, key, limit_chars=60)}
+    assert store_configs(environ)[0].secret("json") == key
+    del environ[f"{NAME}_B64GZ"]
+    with pytest.raises(BadSettings, match=f"{NAME}_B64GZ before it is not"):
+        store_configs(environ)
