@@ -115,11 +115,10 @@ class Child:
             while not self._stop.level and not (once and primary.engine.is_idle()):
                 if primary.engine.lease.is_lost and once:
                     break
-                primary.turn()
+                primary.turn(lambda: self._stop.level > 0 or (once and primary.engine.is_idle()))
                 self._look_after_watcher()
                 if primary.engine.restored and not self._mirrors and len(self._settings.stores) > 1:
                     self._start_mirrors()
-                primary.publish()
             return self._flush(once=once)
         finally:
             server.stop()
@@ -172,9 +171,8 @@ class Child:
                     break
                 if engine.held is not None and not (engine.agenda.pending or engine.busy):
                     break
-                primary.turn()
+                primary.turn(lambda: self._stop.level > 1 or engine.is_idle())
                 engine.agenda.hurry(self._clock.monotonic())
-                primary.publish()
         return self._end()
 
     def _end(self) -> int:

@@ -42,6 +42,7 @@ class Host:
     def __init__(self, settings: SyncSettings, store: Store, clock: Clock, *, is_mirror: bool = False) -> None:
         self._settings = settings
         self._clock = clock
+        self._is_mirror = is_mirror
         self._event = threading.Event()
         self._commands: deque[Command] = deque()
         machine = machine_name(settings)
@@ -107,8 +108,8 @@ class Host:
         answered.set()
         return box[0] if box else None
 
-    def turn(self) -> None:
-        """One turn, then wait until something happens."""
+    def turn(self, is_over: Callable[[], bool] = lambda: False) -> None:
+        """One turn; publish what it changed; then wait until something happens, unless `is_over`."""
         self._event.clear()
         wait_s = self.engine.turn()
         for _ in range(len(self._commands)):
@@ -116,11 +117,14 @@ class Host:
             if command(self.engine) is None:
                 self._commands.append(command)
                 wait_s = min(wait_s, 0.05)
-        if wait_s > 0:
+        self.publish()  # before the wait: what was just reached must be known now, not in ten seconds
+        if wait_s > 0 and not is_over():
             self._event.wait(min(wait_s, STATUS_EVERY_S))
 
     def publish(self) -> None:
-        """Write the status when it changed or grew old."""
+        """Write the status when it changed or grew old; a mirror's is a line in the primary's."""
+        if self._is_mirror:
+            return
         state, _, _ = state_of(self.engine)
         last, at_s = self._written
         age_s = self._clock.monotonic() - at_s
