@@ -24,4 +24,8 @@ def open_store(config: StoreConfig, *, meter: Meter | None = None) -> Store:
         from sync.stores.s3 import S3Store
 
         return S3Store(config, meter=meter)
+    if config.provider == "azure":
+        from sync.stores.azure import AzureStore
+
+        return AzureStore(config, meter=meter)
     raise Misconfigured(f"no store serves the provider {config.provider!r}", where=config.url)

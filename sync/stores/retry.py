@@ -87,10 +87,6 @@ class Retrying:
     def facts(self) -> StoreFacts:
         return self.inner.facts
 
-    @facts.setter
-    def facts(self, facts: StoreFacts) -> None:
-        self.inner.facts = facts
-
     @property
     def meter(self) -> Meter:
         return self.inner.meter

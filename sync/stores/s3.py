@@ -17,13 +17,10 @@ import obstore
 
 from sync.errors import Corrupt, NotFound, PreconditionFailed, Transient, Unsupported
 from sync.stores import ANY, ObjectInfo, Part, Precondition
-from sync.stores.s3_bucket import S3Bucket, encrypted, fits_obstore, quoted
+from sync.stores.carrier import CHUNK_BYTES, fits_obstore, quoted, user_meta
+from sync.stores.s3_bucket import S3Bucket, encrypted
 
-CHUNK_BYTES = 1024 * 1024
 OBSTORE_MAX_BYTES = 16 * 1024 * 1024  # a larger body streams from disk through boto3 instead of through memory
-STANDARD = frozenset(
-    {"Content-Disposition", "Content-Encoding", "Content-Language", "Content-Type", "Cache-Control", "Storage-Class"}
-)
 
 
 class S3Store(S3Bucket):
@@ -89,7 +86,7 @@ class S3Store(S3Bucket):
             answer = obstore.get(self._clients.reading, full, options=options)
             stated = answer.meta
             version = quoted(stated["e_tag"] or "")
-            meta = {k.lower(): v for k, v in answer.attributes.items() if k not in STANDARD}
+            meta = user_meta(answer.attributes)
             modified = stated["last_modified"].timestamp()
             yield ObjectInfo(key, stated["size"], version, modified, meta, self._md5_of(version))
             for chunk in answer.stream(min_chunk_size=CHUNK_BYTES):

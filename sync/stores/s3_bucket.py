@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from sync.errors import Corrupt, Misconfigured, NotFound, PreconditionFailed, Unsupported
 from sync.stores import ANY, Meter, Precondition, StoreFacts, Writes
+from sync.stores.carrier import fits_obstore
 from sync.stores.config import StoreConfig
+from sync.stores.exact import ExactNames
 from sync.stores.profiles import Profile, profile_for
 from sync.stores.s3_clients import Clients, Timeouts
 from sync.stores.s3_errors import translated
@@ -45,7 +46,9 @@ class S3Bucket:
         self._lock = Lock()
         self._made: Clients | None = None
         self._answered = False
-        self._exact_keys = self.profile.exact_keys
+        self._names = ExactNames(
+            exact=self.profile.exact_keys, put=self._put_name, names=self._list_names, delete=self._delete_name
+        )
 
     def close(self) -> None:
         with self._lock:
@@ -83,9 +86,9 @@ class S3Bucket:
             self._answered = True
             if if_version is not None and not upload:  # AWS answers 404 when If-Match's object is gone
                 raise PreconditionFailed("the object is gone", where=key) from error
-            if verb == "put" and not fits_obstore(key):
+            if verb in {"put", "start"} and not fits_obstore(key):
                 raise Unsupported("this server cannot store this name", where=key) from error
-            if verb == "put":  # OBS answers this to path-style writes, while HeadBucket is content
+            if verb in {"put", "start"}:  # OBS answers this to path-style writes, while HeadBucket is content
                 raise Misconfigured("the server takes no writes here", where=self.url, hint=HINT_404) from error
             raise
         self._answered = True
@@ -123,26 +126,21 @@ class S3Bucket:
 
     def _full_for_writing(self, key: str) -> str:
         full = self._full(key)
-        body = full.rstrip("/")
-        odd = "\\" in full or full.startswith("/") or "//" in full
-        odd = odd or any(part in {"", ".", ".."} for part in body.split("/"))
-        if odd and not self._stores_exact_keys():
-            raise Unsupported("this server would store another name", where=key)
+        self._names.check(full, key, f"{self._above}.preflight/probe/{uuid.uuid4().hex}/")
         return full
 
-    def _stores_exact_keys(self) -> bool:
-        if self._exact_keys is None:
-            above = f"{self._above}.preflight/probe/{uuid.uuid4().hex}"
-            names = {f"{above}//x", f"{above}\\y"}
-            with self._asking("put", ".preflight/probe"):
-                for name in names:
-                    self._control.put_object(Bucket=self.config.bucket, Key=name, Body=b"")
-                page, _ = self._page(above, "")
-                listed = {item["Key"] for item in page}
-                for name in names | listed:
-                    self._control.delete_object(Bucket=self.config.bucket, Key=name)
-            self._exact_keys = listed == names
-        return self._exact_keys
+    def _put_name(self, name: str) -> None:
+        with self._asking("put", name):
+            self._control.put_object(Bucket=self.config.bucket, Key=name, Body=b"")
+
+    def _list_names(self, folder: str) -> list[str]:
+        with self._asking("list", folder):
+            page, _ = self._page(folder, "")
+        return [item["Key"] for item in page]
+
+    def _delete_name(self, name: str) -> None:
+        with self._asking("delete", name):
+            self._control.delete_object(Bucket=self.config.bucket, Key=name)
 
     def _page(self, prefix: str, marker: str) -> tuple[Sequence[Any], str]:
         """One page of the listing and where the next one starts ("" after the last)."""
@@ -168,20 +166,6 @@ class S3Bucket:
         if not encrypted(answer):
             raise Corrupt("the server holds other bytes than were sent", where=key)
         self.facts = replace(self.facts, etag_is_md5=False)
-
-
-def quoted(tag: str) -> str:
-    """An ETag as preconditions take it."""
-    bare = tag.removeprefix("W/").strip('"')
-    return f'"{bare}"' if bare else ""
-
-
-def fits_obstore(full: str) -> bool:
-    """Whether obstore stores exactly this key (it refuses some, and trims slashes at both ends)."""
-    parts = full.split("/")
-    return not any(part in {"", ".", ".."} for part in parts) and not any(
-        unicodedata.category(char) == "Cc" for char in full
-    )
 
 
 def encrypted(answer: Any) -> bool:

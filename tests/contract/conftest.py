@@ -14,10 +14,11 @@ from sync.stores import Store
 from sync.stores.config import StoreConfig, file_config
 from sync.stores.opening import open_store
 from sync.stores.retry import Retrying
+from tests.support.azurite import AzureServer, azurite
 from tests.support.moto import S3Server, moto
 from tests.support.seaweed import seaweed
 
-BACKENDS = ("file", "seaweed", "moto")
+BACKENDS = ("file", "seaweed", "moto", "azurite")
 
 
 @dataclass
@@ -46,6 +47,13 @@ def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def azurite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureServer]:
+    with azurite(tmp_path_factory.mktemp("azurite")) as server:
+        server.create_container("contract")
+        yield server
+
+
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     """One entry of BACKENDS."""
@@ -53,7 +61,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     prefix = f"user/{uuid.uuid4().hex[:8]}"
     if name == "file":
         return Backend(name, file_config(tmp_path / "bucket"))
-    server: S3Server = request.getfixturevalue(f"{name}_server")
+    server: S3Server | AzureServer = request.getfixturevalue(f"{name}_server")
     return Backend(name, server.config("contract", prefix))
 
 

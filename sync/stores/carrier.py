@@ -1,0 +1,73 @@
+"""What obstore needs to know and what it says, in our words: shared by the stores that send bytes through it."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+
+from obstore import exceptions as obstore_errors
+
+from sync.errors import Denied, Misconfigured, NotFound, PreconditionFailed, SyncError, Transient, Unsupported
+from sync.stores.answers import meaning
+
+STATUS = re.compile(r"status code: (\d{3})")
+CODE = re.compile(r"<Code>(\w+)</Code>")
+SAID = re.compile(r"<Message>([^<]{0,300})")
+NO_NAME = ("Name or service not known", "No address associated", "nodename nor servname", "NXDOMAIN")
+BAD_TLS = ("certificate", "InvalidCertificate", "CERTIFICATE_VERIFY_FAILED")
+STANDARD = frozenset(
+    {"Content-Disposition", "Content-Encoding", "Content-Language", "Content-Type", "Cache-Control", "Storage-Class"}
+)
+CHUNK_BYTES = 1024 * 1024
+
+
+def quoted(tag: str) -> str:
+    """An ETag as preconditions take it."""
+    bare = tag.removeprefix("W/").strip('"')
+    return f'"{bare}"' if bare else ""
+
+
+def fits_obstore(full: str) -> bool:
+    """Whether obstore stores exactly this key (it refuses some, and trims slashes at both ends)."""
+    parts = full.split("/")
+    return not any(part in {"", ".", ".."} for part in parts) and not any(
+        unicodedata.category(char) == "Cc" for char in full
+    )
+
+
+def user_meta(attributes: Mapping[str, str]) -> dict[str, str]:
+    """The user's metadata among an object's attributes, names in lower case."""
+    return {name.lower(): value for name, value in attributes.items() if name not in STANDARD}
+
+
+def of_text(error: Exception, key: str, place: str, answered: bool, *, more: str = "") -> SyncError:
+    """By what the message says: obstore gives status and body only there. `more` is what a wrapped error said."""
+    text = f"{error} {more}"
+    status = STATUS.search(text)
+    if status is not None:
+        code = CODE.search(text)
+        said = SAID.search(text)
+        return meaning(int(status[1]), code[1] if code else "", where=key, place=place, said=said[1] if said else "")
+    if isinstance(error, obstore_errors.AlreadyExistsError | obstore_errors.PreconditionError):
+        return PreconditionFailed("somebody else wrote the object", where=key)
+    if "Wanted range starting at" in text:
+        return meaning(416, where=key, place=place)
+    if "redirect without LOCATION" in text:
+        return meaning(301, where=key, place=place)
+    if isinstance(error, FileNotFoundError):
+        return NotFound("no such object", where=key)
+    if isinstance(error, obstore_errors.UnauthenticatedError | obstore_errors.PermissionDeniedError):
+        return Denied("access denied", where=key)
+    if isinstance(error, obstore_errors.InvalidPathError | obstore_errors.NotSupportedError):
+        return Unsupported("the client cannot carry this name", where=key)
+    if any(mark in text for mark in BAD_TLS):
+        return Misconfigured("the endpoint's certificate is not trusted", where=place, hint="check the endpoint")
+    if any(mark in text for mark in NO_NAME) and not answered:
+        return Misconfigured("the endpoint's host name does not exist", where=place, hint="check the endpoint")
+    return Transient(f"the network failed: {_brief(error)}", where=key or place)
+
+
+def _brief(error: Exception) -> str:
+    first = str(error).split("\n", 1)[0]
+    return f"{type(error).__name__}, {first[:160]}"
