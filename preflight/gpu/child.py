@@ -31,6 +31,10 @@ def main(argv: Sequence[str]) -> int:
         from preflight.gpu.nvml import read_sample
 
         read_sample(story, os.environ)
+    elif job == "work":
+        from preflight.gpu.work import work
+
+        work(story, os.environ, longer=options.get("longer") == "1")
     else:
         raise SystemExit(f"no such job: {job}")
     story.tell("done")

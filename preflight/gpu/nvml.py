@@ -63,6 +63,18 @@ def read_sample(story: Story, environ: Mapping[str, str]) -> None:
             _tell(story, stage, _bound(read, device), index)
 
 
+def link_under_load() -> dict[str, int] | None:
+    """The link of the only GPU now; None when there are several (CUDA may number them otherwise) or it is not told."""
+    try:
+        if pynvml.nvmlDeviceGetCount() != 1:
+            return None
+        device = pynvml.nvmlDeviceGetHandleByIndex(0)
+        generation, width = _MORE["pcie_generation"](device), _MORE["pcie_width"](device)
+    except pynvml.NVMLError:
+        return None
+    return {"generation": generation, "width": width}
+
+
 def _devices(story: Story) -> dict[int, Any]:
     count = _tell(story, "count", pynvml.nvmlDeviceGetCount)
     found: dict[int, Any] = {}

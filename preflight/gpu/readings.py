@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,7 +22,9 @@ def device_nodes(dev: Path = Path("/dev")) -> tuple[str, ...]:
     return tuple(str(path) for path in (*sorted(dev.glob("nvidia[0-9]*")), *dev.glob("dxg")))
 
 
-def read_snapshot(environ: Mapping[str, str], clock: Clock, *, job: str = "readings") -> Snapshot:
+def read_snapshot(
+    environ: Mapping[str, str], clock: Clock, *, job: str = "readings", stopped: threading.Event | None = None
+) -> Snapshot:
     """Everything NVML tells on this node now; takes at most about LIMIT_S, whatever the driver does."""
     facts: list[Mapping[str, object]] = []
     skip: list[str] = []
@@ -29,10 +32,12 @@ def read_snapshot(environ: Mapping[str, str], clock: Clock, *, job: str = "readi
     end_s = clock.monotonic() + LIMIT_S
     for _ in range(_CHILDREN):
         left_s = end_s - clock.monotonic()
-        if left_s <= 0.2:
+        if left_s <= 0.2 or (stopped is not None and stopped.is_set()):
             break
         arguments = [f"skip={','.join(skip)}"] if skip else []
-        outcome = run_child(job, environ, clock, arguments=arguments, limit_s=left_s, quiet_s=min(QUIET_S, left_s))
+        outcome = run_child(
+            job, environ, clock, arguments=arguments, limit_s=left_s, quiet_s=min(QUIET_S, left_s), stopped=stopped
+        )
         facts += outcome.facts
         if outcome.ended is Ended.DONE:
             if not skip:

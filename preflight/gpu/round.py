@@ -5,19 +5,23 @@ Without a GPU and without anybody expecting one, every GPU check is skipped.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from preflight.checks import Check, Context, Lane, NotExpected, Reading
 from preflight.errors import Unmeasured
+from preflight.gpu.cuda import LIBRARY_MISSING
 from preflight.gpu.readings import LIMIT_S, read_snapshot
 from preflight.gpu.snapshot import Device, Snapshot
+from preflight.gpu.worked import LIMIT_S as WORK_LIMIT_S
+from preflight.gpu.worked import Worked, run_work
 from preflight.image import MANIFEST_VARIABLE, Image, read_image
 from preflight.model import Limit
 
 EXPECT_VARIABLE = "PREFLIGHT_EXPECT_GPU"
+WORK_DEADLINE_S = WORK_LIMIT_S + 2.0
 _DEADLINE_S = LIMIT_S + 2.0  # the first check of the lane pays for the children; the others read what it got
-_OTHER_IMAGE = "another node cannot cure it: choose another image"
+NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
 
 
 def expected_count(context: Context) -> int | None:
@@ -35,7 +39,9 @@ def snapshot(context: Context) -> Snapshot:
     expected = expected_count(context)
     if expected == 0:
         raise NotExpected(f"{EXPECT_VARIABLE} says that no GPU is expected")
-    taken = context.shared.once("gpu.readings", lambda: read_snapshot(context.environ, context.clock))
+    taken = context.shared.once(
+        "gpu.readings", lambda: read_snapshot(context.environ, context.clock, stopped=context.stopped)
+    )
     if taken.is_absent and expected is None:
         raise NotExpected("there is no NVIDIA GPU here, and none is expected")
     return taken
@@ -57,6 +63,40 @@ def first_device(taken: Snapshot) -> Device:
     return alive[0]
 
 
+def worked(context: Context) -> Worked:
+    """This round's work. Raises NotExpected where no GPU is and none is expected."""
+    taken = snapshot(context)
+    if taken.is_absent:
+        raise Unmeasured("no GPU is visible")
+
+    def work() -> Worked:
+        longer = context.round_number > 0
+        return run_work(context.environ, context.clock, longer=longer, stopped=context.stopped)
+
+    done = context.shared.once("gpu.work", work)
+    failure = done.failure("cuda_start")
+    if failure and failure.code in (LIBRARY_MISSING, NO_DEVICE) and not taken.count and not expected_count(context):
+        raise NotExpected("there is no NVIDIA GPU that CUDA can use, and none is expected")
+    return done
+
+
+def result(context: Context, stage: str) -> tuple[Worked, Mapping[str, object]]:
+    """What one stage of the work told. Raises Unmeasured with the reason when it told nothing."""
+    done = worked(context)
+    told = done.result(stage)
+    if told is None:
+        raise Unmeasured(done.why_not(stage))
+    return done, told
+
+
+def number(told: Mapping[str, object], key: str) -> float:
+    """A number that a stage told. Raises Unmeasured when it is not there."""
+    value = told.get(key)
+    if not isinstance(value, int | float):
+        raise Unmeasured(f"the GPU's work did not tell {key}")
+    return float(value)
+
+
 def _manifest_path(context: Context) -> Path:
     told = context.environ.get(MANIFEST_VARIABLE, "")
     return Path(told) if told else context.image_manifest
@@ -70,5 +110,7 @@ def gpu_check(
     limit: Limit,
     why: str,
     every_s: float | None = None,
+    deadline_s: float = _DEADLINE_S,
 ) -> Check:
-    return Check(name, title, unit, Lane.GPU, measure, limit, _DEADLINE_S, every_s, why)
+    """A check of the GPU lane."""
+    return Check(name, title, unit, Lane.GPU, measure, limit, deadline_s, every_s, why)

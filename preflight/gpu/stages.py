@@ -36,6 +36,11 @@ class Story:
         self.out.write(json.dumps({"stage": stage, **fields}) + "\n")
         self.out.flush()
 
+    def alive(self) -> None:
+        """Says within a long stage that calls still come back."""
+        self.out.write("{}\n")
+        self.out.flush()
+
     def call(self, stage: str, read: Callable[[], T], *, device: int | None = None) -> T | None:
         """The result of `read()`, told; None when it answered with an error code (told) or is to be skipped."""
         where: dict[str, object] = {} if device is None else {"device": device}
@@ -46,7 +51,7 @@ class Story:
         try:
             value = read()
         except CallFailed as failure:
-            self.tell(stage, **where, error=failure.code, why=failure.why)
+            self.tell(stage, **where, error=failure.code, why=failure.why, call=failure.call)
             return None
         self.tell(stage, **where, value=value if _is_json(value) else None)
         return value

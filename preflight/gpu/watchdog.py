@@ -14,6 +14,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ _PASSED = frozenset({"PATH", "LD_LIBRARY_PATH", "LD_PRELOAD", "HOME", "TMPDIR", 
 _PASSED_PREFIXES = ("CUDA_", "NVIDIA_", "PREFLIGHT_NVML_", "PREFLIGHT_CUDA_")
 _STDERR_BYTES = 4096
 _REAP_S = 0.5
+_TICK_S = 0.25
 
 
 class Ended(enum.StrEnum):
@@ -81,10 +83,12 @@ def run_child(
     arguments: Iterable[str] = (),
     limit_s: float,
     quiet_s: float,
+    stopped: threading.Event | None = None,
 ) -> Outcome:
     """Runs `job` in a fresh child for at most `limit_s`, and at most `quiet_s` without a new line (the child may say
-    another `quiet_s` for what follows). Never raises for what the driver does; OSError only when no process can be
-    started at all."""
+    another `quiet_s` for what follows), and no longer than until `stopped`.
+
+    Never raises for what the driver does; OSError only when no process can be started at all."""
     with subprocess.Popen(
         [sys.executable, "-I", "-c", _BOOT, _ROOT, job, str(limit_s), *arguments],
         stdin=subprocess.DEVNULL,
@@ -97,14 +101,16 @@ def run_child(
         assert child.stdout is not None
         assert child.stderr is not None
         try:
-            finished, facts, stderr = _listen(child.stdout, child.stderr, clock, limit_s, quiet_s)
+            finished, facts, stderr = _listen(
+                child.stdout, child.stderr, clock, limit_s, quiet_s, stopped or threading.Event()
+            )
         finally:
             returncode = _end(child)
     return _outcome(finished, facts, stderr, returncode)
 
 
 def _listen(
-    stdout: IO[bytes], stderr: IO[bytes], clock: Clock, limit_s: float, quiet_s: float
+    stdout: IO[bytes], stderr: IO[bytes], clock: Clock, limit_s: float, quiet_s: float, stopped: threading.Event
 ) -> tuple[bool, list[Mapping[str, object]], bytes]:
     facts: list[Mapping[str, object]] = []
     rest, noise = b"", b""
@@ -115,9 +121,9 @@ def _listen(
         waiting.register(stderr, selectors.EVENT_READ)
         while waiting.get_map():
             left_s = min(end_s, quiet_until_s) - clock.monotonic()
-            if left_s <= 0:
+            if left_s <= 0 or stopped.is_set():
                 return False, facts, noise
-            for ready, _ in waiting.select(left_s):
+            for ready, _ in waiting.select(min(left_s, _TICK_S)):
                 chunk = os.read(ready.fd, 65536)
                 if not chunk:
                     waiting.unregister(ready.fileobj)
@@ -151,11 +157,23 @@ def _outcome(finished: bool, facts: list[Mapping[str, object]], stderr: bytes, r
     text = stderr.decode("utf-8", "replace").strip()
     if finished and returncode == 0 and facts and facts[-1]["stage"] == "done":
         return Outcome(Ended.DONE, tuple(facts), returncode=0, stderr=text)
-    stage = str(facts[-1]["stage"]) if facts and facts[-1].get("begin") else ""
+    stage = _open_stage(facts)
     ended = Ended.CRASHED if finished else Ended.HUNG
     if ended is Ended.CRASHED and returncode == -signal.SIGALRM:  # its own alarm was first: it hung
         ended = Ended.HUNG
     return Outcome(ended, tuple(facts), stage, returncode, text)
+
+
+def _open_stage(facts: list[Mapping[str, object]]) -> str:
+    """The innermost stage that was begun and not ended."""
+    begun: list[str] = []
+    for fact in facts:
+        stage = str(fact["stage"])
+        if fact.get("begin"):
+            begun.append(stage)
+        elif begun and begun[-1] == stage:
+            begun.pop()
+    return begun[-1] if begun else ""
 
 
 def _signal_name(number: int) -> str:

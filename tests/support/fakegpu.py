@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 FAKES = Path(__file__).resolve().parents[1] / "fakes"
-_CC = ("cc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
+KERNELS = FAKES.parents[1] / "preflight" / "gpu"
+_CC = ("cc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-ffp-contract=off")
 _NVML = "PREFLIGHT_NVML_FAKE_"
 _CUDA = "PREFLIGHT_CUDA_FAKE_"
 
@@ -28,7 +29,7 @@ def compile_fakes(folder: Path) -> dict[str, str]:
             continue
         target = folder / soname
         subprocess.run(
-            [*_CC, f"-Wl,-soname,{soname}", "-o", str(target), str(FAKES / source), "-lm", "-lpthread"],
+            [*_CC, f"-I{KERNELS}", f"-Wl,-soname,{soname}", "-o", str(target), str(FAKES / source), "-lm", "-lpthread"],
             check=True,
             timeout=60,
         )

@@ -1,0 +1,79 @@
+"""What the GPU at work told, for the checks. Pure, apart from `run_work`, which starts the child."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from preflight.gpu.fault import describe_code
+from preflight.gpu.watchdog import Outcome, run_child
+from sync.clock import Clock
+
+LIMIT_S = 8.0
+_START_QUIET_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A stage that a driver call ended with an error code."""
+
+    stage: str
+    code: int
+    call: str
+    why: str
+
+    def __str__(self) -> str:
+        return describe_code(self.code, self.call, self.why)
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """Results by stage, the first failure, and how the child ended when it did not end well."""
+
+    told: Mapping[str, object] = field(default_factory=dict)
+    failures: tuple[Failure, ...] = ()
+    ended_badly: str = ""
+
+    def result(self, stage: str) -> Mapping[str, object] | None:
+        """What a stage told; None when it did not come to an end."""
+        value = self.told.get(stage)
+        return value if isinstance(value, dict) else None
+
+    @property
+    def device(self) -> Mapping[str, object]:
+        """Name and attributes of the device, as far as told."""
+        return self.result("cuda_device") or {}
+
+    def failure(self, *stages: str) -> Failure | None:
+        """The first failure in one of these stages."""
+        return next((failure for failure in self.failures if failure.stage in stages), None)
+
+    def why_not(self, stage: str) -> str:
+        """One sentence on why a stage told nothing."""
+        failure = self.failure(stage) or (self.failures[0] if self.failures else None)
+        return str(failure) if failure else self.ended_badly or "the GPU's work ended before this"
+
+
+def run_work(
+    environ: Mapping[str, str], clock: Clock, *, longer: bool = False, stopped: threading.Event | None = None
+) -> Worked:
+    """Lets the GPU work in a fresh child; takes at most LIMIT_S, whatever the driver does."""
+    arguments = ["longer=1"] if longer else []
+    outcome = run_child(
+        "work", environ, clock, arguments=arguments, limit_s=LIMIT_S, quiet_s=_START_QUIET_S, stopped=stopped
+    )
+    return assemble_work(outcome)
+
+
+def assemble_work(outcome: Outcome) -> Worked:
+    """The results of a child that ended anyhow."""
+    told: dict[str, object] = {}
+    failures: list[Failure] = []
+    for fact in outcome.facts:
+        stage = str(fact["stage"])
+        if "value" in fact:
+            told[stage] = fact["value"]
+        elif isinstance(code := fact.get("error"), int):
+            failures.append(Failure(stage, code, str(fact.get("call", stage)), str(fact.get("why", ""))))
+    return Worked(told, tuple(failures), outcome.why)

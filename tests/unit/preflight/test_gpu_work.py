@@ -1,0 +1,274 @@
+"""The GPU at work on a fake card that really computes: what is healthy, and what every fault proves or does not."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from preflight.checks import Broken, Check, Context, NotExpected, Reading, gpu_memory, gpu_work
+from preflight.errors import Unmeasured
+from preflight.gpu.kernels import burn_operations
+from preflight.gpu.memtest import reserve_bytes
+from preflight.model import Blame, Severity
+from sync.clock import SystemClock
+from tests.support.fakegpu import FakeGpu, profile
+
+MIB = 1 << 20
+ALL: dict[str, Check] = {check.name: check for check in (*gpu_work.CHECKS, *gpu_memory.CHECKS)}
+
+
+def context(machine: FakeGpu, *, round_number: int = 0, **environ: str) -> Context:
+    return Context(
+        environ=machine.environ() | environ, clock=SystemClock(), rng=random.Random(0), round_number=round_number
+    )
+
+
+def card(**cuda: str) -> FakeGpu:
+    return profile().but(cuda=cuda)
+
+
+def outcome(name: str, where: Context) -> float | str:
+    """The value, or what kind of end: "unknown", "skip", or the blame of a proof."""
+    try:
+        reading = ALL[name].measure(where)
+    except Unmeasured:
+        return "unknown"
+    except NotExpected:
+        return "skip"
+    except Broken as broken:
+        return broken.blame.value if broken.blame else "nobody"
+    assert isinstance(reading, Reading)
+    return reading.value if isinstance(reading.value, str) else float(reading.value)
+
+
+def is_within(check: Check, value: float) -> bool:
+    low, high = check.limit.at_least, check.limit.at_most
+    return (low is None or value >= low) and (high is None or value <= high)
+
+
+def rejecting(where: Context) -> list[str]:
+    """Names of checks that would reject the node now: fail, blame node, severity reject."""
+    names = []
+    for name, check in ALL.items():
+        end = outcome(name, where)
+        broken = not is_within(check, end) if isinstance(end, float) else end == "node"
+        if broken and check.limit.severity is Severity.REJECT:
+            names.append(name)
+    return names
+
+
+def warning(where: Context) -> list[str]:
+    names = []
+    for name, check in ALL.items():
+        end = outcome(name, where)
+        if isinstance(end, float) and not is_within(check, end) and check.limit.severity is Severity.WARN:
+            names.append(name)
+    return names
+
+
+def test_a_healthy_card_passes_everything() -> None:
+    where = context(card())
+    values = {name: outcome(name, where) for name in ALL}
+    assert all(isinstance(value, float) and is_within(ALL[name], value) for name, value in values.items()), values
+    assert values["gpu.h2d"] == pytest.approx(12e9, rel=0.001)
+    assert values["gpu.compute"] == pytest.approx(0.9, abs=0.01)
+    assert values["gpu.memory_tested"] >= 0.9  # type: ignore[operator]
+    assert values["gpu.resident_share"] == 1.0
+    assert values["gpu.link_share"] == pytest.approx(12e9 / (1.969e9 * 16), abs=0.01)
+
+
+def test_launches_stay_short() -> None:
+    for compute in ("0.9", "0.02"):
+        reading = ALL["gpu.compute"].measure(context(card(COMPUTE=compute)))
+        assert isinstance(reading, Reading)
+        launch_s = reading.detail["launch_s"]
+        assert isinstance(launch_s, float)
+        assert launch_s <= 0.2 or compute == "0.02"
+
+
+def test_a_stuck_bit_is_found_at_its_word_and_rejects() -> None:
+    where = context(card(STUCK="0xabcde:0x10"))
+    assert rejecting(where) == ["gpu.memory_errors"]
+    reading = ALL["gpu.memory_errors"].measure(where)
+    assert isinstance(reading, Reading)
+    stuck = reading.detail["stuck"]
+    assert isinstance(stuck, list)
+    # 4096 bytes of the card lie before the memory under test (the words of the verdict)
+    assert {entry["word"] for entry in stuck} == {0xABCDE - 1024}
+    assert {entry["bits_stuck_at_1"] for entry in stuck} == {"0x00000010"}
+    assert all(entry["again"] == 2 and entry["byte"] == 4 * (0xABCDE - 1024) for entry in stuck)
+
+
+def test_a_bit_stuck_at_zero_is_found_too() -> None:
+    assert rejecting(context(card(STUCK="0xabcde:!0x80000000"))) == ["gpu.memory_errors"]
+
+
+@pytest.mark.parametrize("check_number", ["2", "19", "70"])
+def test_a_passing_flip_warns_and_never_rejects(check_number: str) -> None:
+    where = context(card(FLIP=f"{check_number}:0x54321:0x400"))
+    assert rejecting(where) == []
+    assert warning(where) == ["gpu.memory_flips"]
+
+
+def test_a_narrow_link_warns() -> None:
+    where = context(card(H2D="0.8e9", D2H="0.8e9"))
+    assert warning(where) == ["gpu.h2d", "gpu.d2h", "gpu.link_share"]
+    assert rejecting(where) == []
+
+
+def test_one_slow_way_warns_for_that_way() -> None:
+    assert warning(context(card(D2H="1e9"))) == ["gpu.d2h", "gpu.link_share"]
+
+
+def test_a_riser_is_narrow_but_sound_for_its_width() -> None:
+    machine = profile().but(values={"WIDTH": "1", "GEN": "3"}, cuda={"H2D": "0.8e9", "D2H": "0.8e9"})
+    assert warning(context(machine)) == ["gpu.h2d", "gpu.d2h"]
+
+
+def test_memory_that_spilled_to_the_host_does_not_count() -> None:
+    where = context(card(RESIDENT=str(12 * MIB), SPILLED="8e9"))
+    assert warning(where) == ["gpu.resident_share"]
+    resident = outcome("gpu.memory_resident", where)
+    assert isinstance(resident, float)
+    assert 10 * MIB < resident <= 14 * MIB
+
+
+def test_a_stuck_bit_in_the_hosts_part_is_not_the_cards() -> None:
+    word = hex(20 * MIB // 4)
+    assert rejecting(context(card(RESIDENT=str(12 * MIB), SPILLED="8e9", STUCK=f"{word}:0x1"))) == []
+
+
+def test_a_slow_card_warns() -> None:
+    assert warning(context(card(COMPUTE="0.4"))) == ["gpu.compute"]
+    assert warning(context(card(MEMORY="20e9"))) == ["gpu.memory_speed"]
+
+
+def test_wrong_results_reject_and_one_wrong_result_does_not() -> None:
+    assert rejecting(context(card(WRONG="always"))) == ["gpu.compute_errors"]
+    assert rejecting(context(card(WRONG="once"))) == []
+
+
+@pytest.mark.parametrize("way", ["h2d", "d2h"])
+def test_a_copy_that_damages_data_rejects(way: str) -> None:
+    assert rejecting(context(card(CORRUPT=way))) == ["gpu.copy_errors"]
+
+
+@pytest.mark.parametrize(
+    ("rc", "end"),
+    [
+        ("cuInit=100", "node"),
+        ("cuInit=3", "unknown"),
+        ("cuInit=101", "unknown"),
+        ("cuInit=802", "unknown"),
+        ("cuInit=803", "platform"),
+        ("cuInit=804", "image"),
+        ("cuInit=999", "unknown"),
+        ("cuInit=34", "image"),
+        ("cuDevicePrimaryCtxRetain=2", "unknown"),
+        ("cuDevicePrimaryCtxRetain=46", "unknown"),
+        ("cuDevicePrimaryCtxRetain=214", "node"),
+        ("cuModuleLoadDataEx=218", "unknown"),
+        ("cuModuleLoadDataEx=221", "platform"),
+        ("cuModuleLoadDataEx=222", "unknown"),
+        ("cuModuleGetFunction=500", "unknown"),
+        ("cuLaunchKernel=719", "node"),
+        ("cuLaunchKernel=702", "unknown"),
+        ("cuCtxSynchronize=700", "node"),
+        ("cuMemAlloc_v2=2", "unknown"),
+    ],
+)
+def test_codes_at_the_start(rc: str, end: str) -> None:
+    where = context(card(RC=rc))
+    assert outcome("gpu.start", where) == end
+    for name in ALL:  # nothing that comes later turns it into a proof against the node
+        if name != "gpu.start":
+            assert outcome(name, where) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("rc", "end"),
+    [
+        ("cuLaunchKernel=719@5", "node"),
+        ("cuLaunchKernel=700@40", "node"),
+        ("cuLaunchKernel=702@5", "unknown"),
+        ("cuEventSynchronize=715@3", "node"),
+        ("cuMemcpyHtoDAsync_v2=1@2", "unknown"),
+        ("cuMemcpyDtoHAsync_v2=719@12", "node"),
+        ("cuMemAlloc_v2=999@9", "unknown"),
+        ("cuEventSynchronize=600@9", "unknown"),
+    ],
+)
+def test_codes_under_load(rc: str, end: str) -> None:
+    where = context(card(RC=rc))
+    assert isinstance(outcome("gpu.start", where), float)
+    assert outcome("gpu.sound", where) == end
+    assert [name for name in rejecting(where) if name != "gpu.sound"] == []
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_memory_that_cannot_all_be_taken_is_tested_as_far_as_it_goes(share: float) -> None:
+    where = context(card(ALLOC_LIMIT=str(int(24 * MIB * share))))
+    assert rejecting(where) == []
+    tested = outcome("gpu.memory_tested", where)
+    assert isinstance(tested, float)
+    assert share - 0.12 <= tested <= share
+
+
+@pytest.mark.parametrize("call", ["cuInit", "cuModuleLoadDataEx", "cuLaunchKernel@9", "cuMemcpyDtoHAsync_v2@3"])
+@pytest.mark.parametrize("kind", ["SEGV", "HANG"])
+def test_a_driver_that_hangs_or_crashes_is_unknown_in_time(call: str, kind: str) -> None:
+    where = context(card(**{kind: call}))
+    began = time.monotonic()
+    assert rejecting(where) == []
+    assert outcome("gpu.sound", where) == "unknown"
+    assert time.monotonic() - began < 8.5
+
+
+def test_what_was_told_before_a_crash_stands() -> None:
+    where = context(card(SEGV="cuMemcpyHtoDAsync_v2"))
+    assert isinstance(outcome("gpu.compute", where), float)
+    assert outcome("gpu.h2d", where) == "unknown"
+    with pytest.raises(Unmeasured, match="SIGSEGV"):
+        ALL["gpu.h2d"].measure(where)
+
+
+def test_the_confirming_round_measures_longer() -> None:
+    first = ALL["gpu.memory_tested"].measure(context(card()))
+    second = ALL["gpu.memory_tested"].measure(context(card(), round_number=1))
+    assert isinstance(first, Reading)
+    assert isinstance(second, Reading)
+    assert (first.detail["of_patterns"], second.detail["of_patterns"]) == (8, 36)
+
+
+def test_a_stuck_bit_that_is_gone_in_the_second_round(tmp_path: Path) -> None:
+    machine = card(STUCK="0xabcde:0x10", ONCE=str(tmp_path / "once"))
+    assert rejecting(context(machine)) == ["gpu.memory_errors"]
+    assert rejecting(context(machine, round_number=1)) == []
+
+
+def test_no_compute_capability_granted_to_the_container_is_the_images() -> None:
+    machine = profile().but(cuda={})
+    where = context(FakeGpu({**machine.libraries, "PREFLIGHT_CUDA_LIB": "/nowhere/libcuda.so.1"}))
+    assert outcome("gpu.start", where) == "image"
+
+
+def test_hidden_devices_are_the_accounts() -> None:
+    assert outcome("gpu.start", context(card(RC="cuInit=100"), CUDA_VISIBLE_DEVICES="-1")) == Blame.ACCOUNT.value
+
+
+def test_no_gpu_and_none_expected() -> None:
+    where = context(FakeGpu({"PREFLIGHT_NVML_LIB": "/nowhere", "PREFLIGHT_CUDA_LIB": "/nowhere"}))
+    assert {outcome(name, where) for name in ALL} == {"skip"}
+
+
+def test_reserve_leaves_nine_tenths_to_test() -> None:
+    for free_gib in (1, 4, 6, 8, 12, 24, 80, 141):
+        free = free_gib << 30
+        assert 0.9 * free <= free - reserve_bytes(free) < free
+
+
+def test_operations_of_a_burn() -> None:
+    assert burn_operations(1024, 100) == 1024 * 100 * 8 * 2
