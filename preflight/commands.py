@@ -73,10 +73,12 @@ def report(as_json: Annotated[bool, typer.Option("--json", help="the document as
 
 def mount() -> None:
     """Add the commands of the other parts."""
+    from preflight.deploy.cli import app as deploy_app
     from preflight.fleet_commands import app as fleet_app
     from sync.cli import app as sync_app
 
     app.add_typer(fleet_app)
+    app.add_typer(deploy_app, name="deploy")
     app.add_typer(sync_app, name="sync", help="What is saved, what is not, and how to get things back.")
 
 
