@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sync.errors import NotFound, PreconditionFailed, Transient, Unsupported
-from sync.guarded import put_guarded
+from sync.guarded import copy_guarded, put_guarded
 from sync.names import conflict_path, key_of
 from sync.stores import ABSENT, ObjectInfo, Precondition, Store, only_over
 from sync.tree import Row
@@ -125,7 +125,7 @@ def _copy(world: World, source: str, target: str, info: ObjectInfo) -> ObjectInf
     store = world.store
     if store.facts.copy:
         try:
-            return store.copy(source, target, if_version=info.version, only_if=ABSENT)
+            return copy_guarded(store, source, target, version=info.version, only_if=ABSENT)
         except Unsupported:
             pass
     body = io.BytesIO()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Sequence
-from typing import BinaryIO
 
 from sync.conflict import md5_of
 from sync.disk import classified
@@ -20,24 +20,7 @@ from sync.work import Copy, Failed, Fetched, Later, Outcome, Placed, Saved, Unsa
 
 FILE_MODE = 0o644  # of objects that carry no mode: put there by other tools
 FOLDER_MODE = 0o755
-LARGE_BYTES = 4 * SMALL_BYTES  # from here on in ranges, so that a kill costs one part
-
-
-class _Hashing:
-    """A private file that counts and hashes what is written to it."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.digest = hashlib.md5()
-        self.size = 0
-
-    def write(self, piece: bytes) -> int:
-        view = memoryview(piece)
-        while view:
-            view = view[self._file.write(view) :]
-        self.digest.update(piece)
-        self.size += len(piece)
-        return len(piece)
+LARGE_BYTES = SMALL_BYTES  # above it in ranges, so that a kill costs one part; below it through memory
 
 
 def temp_name(path: str, version: str) -> str:
@@ -110,14 +93,17 @@ def _download(path: str, remote: Remote, temp: str, world: World) -> tuple[Objec
     key = key_of(path)
     if remote.size > LARGE_BYTES:
         return fetch_large(key, remote, temp, world)
-    with world.files.temp(temp) as file:
-        into = _Hashing(file)
-        info = world.store.get(key, into, if_version=remote.version or None)  # type: ignore[arg-type]
-    digest = into.digest.digest()
+    body = io.BytesIO()
+    info = world.store.get(key, body, if_version=remote.version or None)
+    content = body.getbuffer()
+    digest = hashlib.md5(content).digest()
     stated = md5_of(world.store, key, info)
-    if into.size != info.size or (stated is not None and stated != digest):
-        world.files.discard(temp)
+    if len(content) != info.size or (stated is not None and stated != digest):
         raise Corrupt("The object arrived damaged", where=key)
+    with world.files.temp(temp) as file:
+        rest = content
+        while rest:
+            rest = rest[file.write(rest) :]
     return info, digest
 
 

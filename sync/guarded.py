@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sync.errors import NotFound, PreconditionFailed
+from sync.errors import NotFound, PreconditionFailed, Unsupported
 from sync.stores import ANY, ObjectInfo, Precondition, Store, Writes
 
 
@@ -37,6 +37,24 @@ def put_guarded(store: Store, key: str, body: bytes, *, meta: Mapping[str, str],
         look_first(store, key, only_if)
         only_if = ANY
     return store.put(key, body, meta=meta, only_if=only_if)
+
+
+def copy_guarded(store: Store, source: str, target: str, *, version: str, only_if: Precondition) -> ObjectInfo:
+    """`store.copy` of one version, with the precondition on the target held as well as this store allows.
+
+    Raises:
+        Unsupported: the store has no server-side copy.
+    """
+    if not store.facts.copy:
+        raise Unsupported("This store has no server-side copy", where=source)
+    if is_enforced(store, only_if):
+        try:
+            return store.copy(source, target, if_version=version, only_if=only_if)
+        except Unsupported:
+            if only_if == ANY:
+                raise
+    look_first(store, target, only_if)
+    return store.copy(source, target, if_version=version)
 
 
 def delete_exactly(store: Store, key: str, version: str) -> None:

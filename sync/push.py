@@ -12,7 +12,7 @@ from sync.conflict import Resolved, resolve
 from sync.disk import classified
 from sync.errors import NotFound, PreconditionFailed, SyncError, Unstable, Unsupported
 from sync.files import Reading
-from sync.guarded import delete_exactly, put_guarded
+from sync.guarded import copy_guarded, delete_exactly, put_guarded
 from sync.large import send_large
 from sync.names import join, key_of, split, trash_key
 from sync.stores import ABSENT, ANY, ObjectInfo, Precondition, only_over
@@ -157,17 +157,15 @@ def _same_looks(old: Entry, new: Entry) -> bool:
 
 def _move(task: Task, world: World, digest: bytes, entry: Entry) -> Outcome | None:
     """A renamed file goes up by a server-side copy; None when that is not possible after all."""
-    if task.origin is None or not world.store.facts.copy:
+    if task.origin is None or task.row is not None or not world.store.facts.copy:
         return None
     source, row = task.origin
     if row.md5 != digest or row.entry.permissions != entry.permissions:
         return None
-    only_if: Precondition = ABSENT if task.row is None else only_over(task.row.version)
     world.permit()
     try:
-        if task.row is not None or world.store.facts.writes.value != "full":
-            return None  # over an existing object the ordinary put has the finer preconditions
-        info = world.store.copy(key_of(source), key_of(task.path), if_version=row.version, only_if=only_if)
+        target = key_of(task.path)
+        info = copy_guarded(world.store, key_of(source), target, version=row.version, only_if=ABSENT)
     except (NotFound, PreconditionFailed, Unsupported):
         return None
     return Saved(task.path, Row(entry, info.version, row.size, digest), was_sent=True, moved_from=source)
