@@ -72,13 +72,14 @@ def examine(
     checks = setup.checks if setup.checks is not None else start_checks()
     fleet_reading = _LedgerReading(setup, platform, clock)
 
-    def context(round_number: int) -> Context:
+    def context(round_number: int, first: Sequence[Measurement] = ()) -> Context:
         return Context(
             environ=setup.environ, platform=platform, data_dir=setup.data_dir, state_dir=setup.state_dir,
             stores=setup.stores, image_manifest=setup.image_manifest, clock=clock,
             rng=random.Random(rng.getrandbits(64)), expect_gpu=setup.expect_gpu,
             limits={name: rule.limit for name, rule in setup.policy.rules.items()},
-            round_number=round_number, shared=Shared(), open_store=setup.open_store,
+            round_number=round_number, first={one.name: one for one in first}, shared=Shared(),
+            open_store=setup.open_store,
         )  # fmt: skip
 
     def tell(measurement: Measurement) -> None:
@@ -93,7 +94,7 @@ def examine(
     if suspects:
         left_s = setup.hard_cap_s - (clock.monotonic() - started) - 0.5
         again = [check for check in checks if check.name in suspects]
-        confirmations = _round(again, context(1), None, left_s)
+        confirmations = _round(again, context(1, measurements), None, left_s)
         findings = confirm(findings, judge(confirmations, setup.policy))
     left_s = max(0.1, min(LEDGER_S, setup.hard_cap_s - (clock.monotonic() - started) - 0.2))
     fleet = fleet_reading.result(left_s) if suspects else Fleet(readable=True, why_not="")

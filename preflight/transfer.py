@@ -22,7 +22,7 @@ LARGEST = 256 * KIB  # without a limit: four rounds of 4 x 256 KiB stay within t
 LARGEST_EVER = 4096 * KIB
 AIM_S = 0.25  # of a round, above the round trip: long enough for TCP, short enough for eight of them
 ENOUGH = 4  # samples that accept a good path early
-CERTAIN = 8  # samples for a 99.5 % bound on the median: 0.5^8 = 0.4 %
+MANY = 12  # samples after which a path near its limit is what it is; 8 are the least for a 99.5 % bound (0.5^8)
 EARLY_FACTOR = 1.3  # early accept: the median lies this far above the limit
 MISS_PROBABILITY = 0.005  # the upper bound is below the true median with at most this probability
 
@@ -76,8 +76,8 @@ def observe(
 ) -> Transfer | None:
     """Time transfers until the answer is good enough, `budget_bytes` are moved or `budget_s` are over.
 
-    Without a limit four samples do. With one: four samples whose median is 1.3 times the limit accept early,
-    else eight, enough for a bound. None when not even one sample fitted (a path that slow or that dead).
+    Without a limit four samples do. With one: four samples whose median is 1.3 times the limit accept early, an
+    upper bound below the limit ends it too, else twelve. None when not even one sample fitted (a path that dead).
     """
     ends_at = clock.monotonic() + budget_s
     moved = 0
@@ -90,10 +90,10 @@ def observe(
     round_trip_s = min(timed(1, 1), timed(1, 1))
     size, rate = _warm_up(timed, round_trip_s, clock, ends_at, largest)
     samples: list[float] = []
-    while len(samples) < CERTAIN and moved + size * STREAMS <= budget_bytes and clock.monotonic() < ends_at:
+    while len(samples) < MANY and moved + size * STREAMS <= budget_bytes and clock.monotonic() < ends_at:
         took_s = timed(size, STREAMS)
         samples.append(size * STREAMS / _above(took_s, round_trip_s))
-        if len(samples) >= ENOUGH and (limit is None or statistics.median(samples) >= EARLY_FACTOR * limit):
+        if _decided(samples, limit):
             break
     if not samples:
         if rate is None:
@@ -113,6 +113,15 @@ def observe(
         moved_bytes=moved,
         object_bytes=size,
     )
+
+
+def _decided(samples: Sequence[float], limit: float | None) -> bool:
+    if len(samples) < ENOUGH:
+        return False
+    if limit is None or statistics.median(samples) >= EARLY_FACTOR * limit:
+        return True
+    high = upper_bound(samples)
+    return high is not None and high < limit
 
 
 def _warm_up(

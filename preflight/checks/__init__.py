@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from preflight.errors import PreflightError, Unmeasured
-from preflight.model import EMPTY, Blame, Limit
+from preflight.model import EMPTY, Blame, Limit, Measurement
 from sync.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
@@ -132,6 +132,7 @@ class Context:
     expect_gpu: bool = False
     limits: Mapping[str, Limit] = field(default_factory=dict)  # effective, by check name: early accept needs them
     round_number: int = 0  # 1 = confirmation: measure longer
+    first: Mapping[str, Measurement] = field(default_factory=dict)  # in a confirmation: what the first round saw
     shared: Shared = field(default_factory=Shared)
     stopped: threading.Event = field(default_factory=threading.Event)  # set at the hard cap: give up soon
     open_store: Callable[[StoreConfig], Store] | None = None  # None: sync.stores.opening.open_store

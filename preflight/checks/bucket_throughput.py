@@ -6,7 +6,7 @@ Never a public speed test: a fifth of the nodes block it, and it measures a path
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from preflight.bucket_path import FOLDER, PATIENCE_S, fault, opened, remote
@@ -15,16 +15,17 @@ from preflight.checks.bucket import usable
 from preflight.errors import Unmeasured
 from preflight.model import Blame, Limit, Severity
 from preflight.side_by_side import each
-from preflight.transfer import SMALLEST, STREAMS, Transfer, largest_for, observe
+from preflight.transfer import SMALLEST, STREAMS, Transfer, largest_for, observe, upper_bound
 from sync.errors import SyncError
 from sync.stores import Store
 from sync.stores.config import StoreConfig
 
 DEFAULT_BUDGET_BYTES = 6_500_000  # each way; with what the download needs written first, below 16 MB in all
-LIMIT_BUDGET_S = 3.0  # with a limit: what the limit itself carries in this time, ...
+TRAFFIC_S = 4.0  # with a limit: what the limit itself carries in this time, ...
 LIMIT_BUDGET_BYTES = 64_000_000  # ... at most this much, and only as far as certainty takes
-BUDGET_S = 2.5  # of one direction in the first round: a verdict in 10 s even on a slow path
-CONFIRM_BUDGET_S = 4.0  # of the second, longer look
+BUDGET_S = 2.5  # of one direction where nothing is demanded: a verdict in 10 s even on a slow path
+LIMIT_BUDGET_S = 4.0  # where a limit is near: fast paths are accepted in 1 s
+CONFIRM_BUDGET_S = 5.0  # of the second, longer look
 PREFILL_S = 0.25  # of writing what the download will read
 
 
@@ -68,13 +69,14 @@ def _measure(context: Context, name: str, direction: Direction) -> Reading:
             blame, advice = _cross_check(context, direction, limit)
     finally:
         _clean(path)
+    before = context.first.get(name)
+    samples = before.detail.get("samples") if before else None
     return Reading(
         seen.rate,
         blame=blame,
         advice=advice,
         detail={
-            "low": "unbounded" if seen.low is None else seen.low,
-            "high": "unbounded" if seen.high is None else seen.high,
+            **bounds(seen, samples if isinstance(samples, Sequence) else (), limit, context.round_number),
             "samples": list(seen.samples),
             "single_stream": seen.single,
             "streams": seen.streams,
@@ -84,6 +86,20 @@ def _measure(context: Context, name: str, direction: Direction) -> Reading:
             "store": config.url,
         },
     )
+
+
+def bounds(seen: Transfer, before: Sequence[float], limit: float | None, round_number: int) -> dict[str, float | str]:
+    """The interval that judging needs. The first look only raises a suspicion, so it states none.
+
+    The second pools the samples of both looks; it is unbounded, so that nothing is concluded, when it alone would
+    pass or when there are fewer than eight samples.
+    """
+    if not round_number:
+        return {}
+    high = upper_bound([*before, *seen.samples])
+    if high is None or (limit is not None and seen.rate >= limit):
+        return {"high": "unbounded"}
+    return {"high": high}
 
 
 def _path(context: Context, config: StoreConfig) -> Path:
@@ -154,8 +170,8 @@ def _observed(
             move,
             context.clock,
             limit=limit,
-            budget_bytes=_budget_bytes(limit),
-            budget_s=CONFIRM_BUDGET_S if context.round_number else BUDGET_S,
+            budget_bytes=budget_bytes(limit),
+            budget_s=budget_s(limit, context.round_number),
             largest=largest,
         )
     except SyncError as error:
@@ -165,10 +181,18 @@ def _observed(
     return seen
 
 
-def _budget_bytes(limit: float | None) -> int:
+def budget_s(limit: float | None, round_number: int) -> float:
+    """Seconds that one direction may take."""
+    if round_number:
+        return CONFIRM_BUDGET_S
+    return BUDGET_S if limit is None else LIMIT_BUDGET_S
+
+
+def budget_bytes(limit: float | None) -> int:
+    """Bytes that one direction may move."""
     if limit is None:
         return DEFAULT_BUDGET_BYTES
-    return int(min(max(limit * LIMIT_BUDGET_S, DEFAULT_BUDGET_BYTES), LIMIT_BUDGET_BYTES))
+    return int(min(max(limit * TRAFFIC_S, DEFAULT_BUDGET_BYTES), LIMIT_BUDGET_BYTES))
 
 
 def _clean(path: Path) -> None:
