@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         would_fail,
         write_whole,
     )
+    from preflight.reporting import report_metric
 
 __all__ = [
     "NotRunning",
@@ -39,6 +40,7 @@ __all__ = [
     "gpu_now",
     "observed",
     "report",
+    "report_metric",
     "sync_status",
     "trash",
     "would_fail",
@@ -47,6 +49,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name == "report_metric":  # standard library only: training code may call it in its first line
+        from preflight.reporting import report_metric
+
+        return report_metric
     if name in __all__:
         from preflight import public
 

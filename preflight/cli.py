@@ -25,6 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from preflight.node_examination import examine_node
 
         return examine_node(os.environ)
+    if first == "monitor-node" and len(words) == 1:
+        from preflight.node_monitor import monitor_node
+
+        return monitor_node(dict(os.environ))
     from preflight.commands import run
 
     return run(words)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
-from preflight.board import Board
+from preflight import app_metrics, reporting
+from preflight.board import Board, Stage
 from preflight.errors import BadSettings, PreflightError
 from preflight.lab.launch import LabLaunch, prepare
 from preflight.lab.settings import LabSettings
@@ -26,7 +29,6 @@ log = logging.getLogger(__name__)
 JUPYTER_LINE = re.compile(r"^\[([DIWEC]) \d{4}-\d\d-\d\d [\d:.]+ (\w+)\] ?(.*)$")
 LEVELS = {"D": logging.DEBUG, "I": logging.INFO, "W": logging.WARNING, "E": logging.ERROR, "C": logging.CRITICAL}
 FLUSH_ROOM_S = 5.0  # beyond sync's own flush deadline: it says what stayed unsaved and gives the lease back
-STATE_VARIABLES = ("PREFLIGHT_STATE_DIR", "PREFLIGHT_DATA_DIR")
 
 
 class Plan:
@@ -45,6 +47,7 @@ class Plan:
         self._environ = dict(environ) | {
             "PREFLIGHT_STATE_DIR": str(settings.state_dir.absolute()),
             "PREFLIGHT_DATA_DIR": str(settings.data_dir.absolute()),
+            reporting.VARIABLE: str(app_metrics.socket_path(settings.state_dir)),
         }
 
     def prepare(self) -> None:
@@ -89,15 +92,19 @@ class Plan:
             may_finish=bool(self._command),
         )
         sync = Service("sync", stop_deadline_s=self._sync.flush_timeout_s + FLUSH_ROOM_S, backoff_max_s=30.0)
-        return (sync, app)
+        monitor = Service("monitor", needs=("sync",), stop_deadline_s=2.0, backoff_s=5.0)
+        return (sync, monitor, app) if self._settings.monitor else (sync, app)
 
     @property
     def commands(self) -> dict[str, Callable[[], Command]]:
         """How each service is started."""
-        return {"sync": self._sync_command, "app": self._app_command}
+        return {"sync": self._sync_command, "monitor": self._monitor_command, "app": self._app_command}
 
     def _sync_command(self) -> Command:
         return Command((console_script("preflight-sync"), "run"), self._environ)
+
+    def _monitor_command(self) -> Command:
+        return Command((console_script("preflight"), "monitor-node"), self._environ, piped=True, oom_score_adj=100)
 
     def _app_command(self) -> Command:
         if self._lab is None:
@@ -120,9 +127,28 @@ class Plan:
 
         def started(name: str, process: subprocess.Popen[bytes]) -> None:
             if process.stdout is not None:
-                threading.Thread(target=_retell, args=(process,), name=f"{name}-log", daemon=True).start()
+                read = partial(_heed, board) if name == "monitor" else _retell
+                threading.Thread(target=read, args=(process,), name=f"{name}-output", daemon=True).start()
 
         return started
+
+
+def _heed(board: Board, process: subprocess.Popen[bytes]) -> None:
+    """The monitor's documents, onto the board."""
+    assert process.stdout is not None
+    with process.stdout as stream:
+        for line in stream:
+            try:
+                said = json.loads(line)["monitor"]
+                handed_back = bool(said["handed_back"])
+            except (ValueError, KeyError, TypeError):
+                log.warning("the monitor printed something that is not its document", extra={"length": len(line)})
+                continue
+            board.post(monitor=said, monitor_at_s=board.clock.monotonic())
+            if handed_back and board.facts.stage is Stage.OPEN:
+                board.post(stage=Stage.HANDING_BACK)
+            elif not handed_back and board.facts.stage is Stage.HANDING_BACK:
+                board.post(stage=Stage.OPEN)
 
 
 def _retell(process: subprocess.Popen[bytes]) -> None:

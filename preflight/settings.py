@@ -223,6 +223,7 @@ def read(environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
 
 def faults_of_others(environ: Mapping[str, str]) -> list[str]:
     """What sync and the limits have to complain about."""
+    from preflight.app_metrics import MetricSettings
     from preflight.limits import policy_from
 
     problems: list[str] = []
@@ -232,6 +233,10 @@ def faults_of_others(environ: Mapping[str, str]) -> list[str]:
         problems += bad.problems
     try:
         policy_from(environ)
+    except BadSettings as bad:
+        problems += bad.problems
+    try:
+        MetricSettings.load(environ)
     except BadSettings as bad:
         problems += bad.problems
     return problems

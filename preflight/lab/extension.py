@@ -15,15 +15,17 @@ from anyio.to_thread import run_sync
 from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_path_join
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
-from tornado.ioloop import PeriodicCallback
+from tornado.ioloop import IOLoop, PeriodicCallback
 from tornado.web import HTTPError, authenticated
 
+from preflight.activity import WRITE_EVERY_S, activity_of, write_activity
 from preflight.gpu.sample import take_sample
 from preflight.lab import actions, line, snapshot
 from preflight.lab.confine import drop_reach
+from preflight.lab.shipping import ship
 from sync.clock import SystemClock
 from sync.control import socket_path
-from sync.status import status_path
+from sync.status import read_status, status_path
 
 LOOK_EVERY_S = 0.2  # one stat; what the sync says is on the page within a second
 REPORT_TIMEOUT_S = 2.0
@@ -35,12 +37,16 @@ SCHEMA_ID = json.loads(SCHEMA.read_text())["$id"]
 class Desk:
     """Where the page's questions are answered."""
 
-    def __init__(self, state_dir: Path, supervisor_socket: Path, probe_port: int, data_dir: Path) -> None:
+    def __init__(
+        self, state_dir: Path, supervisor_socket: Path, probe_port: int, data_dir: Path, *, has_store: bool
+    ) -> None:
         self.state_dir = state_dir
         self.supervisor_socket = supervisor_socket
         self.probe_port = probe_port
         self.data_dir = data_dir
         self.clock = SystemClock()
+        self.has_store = has_store
+        self._is_shipped = False
         self._stamp: object = None
         self._gpu: dict[str, Any] | None = None
         self._gpu_at_s: float | None = None
@@ -59,6 +65,17 @@ class Desk:
         stamp = (snapshot.sync_stamp(self.state_dir), packages.stat().st_mtime_ns if packages.exists() else None)
         before, self._stamp = self._stamp, stamp
         return before != stamp
+
+    def may_ship(self) -> bool:
+        """True once: when the folder is as the bucket has it. Before that we do not know what the user has."""
+        if self._is_shipped:
+            return False
+        if self.has_store:
+            status = read_status(self.state_dir)
+            if status is None or not status.restored:
+                return False
+        self._is_shipped = True
+        return True
 
     async def everything(self) -> dict[str, Any]:
         """The snapshot that a page loads with."""
@@ -145,6 +162,7 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
         Path(config.get("supervisor_socket") or state_dir / "supervisor.sock"),
         int(config.get("probe_port") or 8001),
         Path(serverapp.root_dir),
+        has_store=bool(config.get("has_store")),
     )
     root = url_path_join(serverapp.web_app.settings["base_url"], "preflight/api")
     serverapp.web_app.add_handlers(
@@ -158,8 +176,15 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
     status_path(state_dir).parent.mkdir(parents=True, exist_ok=True)
 
     def look() -> None:
+        if desk.may_ship():
+            IOLoop.current().run_in_executor(None, ship, desk.data_dir)
         if desk.changed():
             data = {"sync": json.loads(json.dumps(desk.sync(), default=str)), "packages": desk.packages()}
             serverapp.event_logger.emit(schema_id=SCHEMA_ID, data=data)
 
     PeriodicCallback(look, LOOK_EVERY_S * 1000).start()
+
+    def note() -> None:
+        write_activity(state_dir, activity_of(serverapp.web_app.settings, SystemClock().now()))
+
+    PeriodicCallback(note, WRITE_EVERY_S * 1000).start()

@@ -1,0 +1,85 @@
+"""How well the folder is being saved, read from sync's own status while the node is used."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from urllib.parse import parse_qs
+
+from preflight.checks import Broken, Check, Context, Lane, NotExpected, Reading
+from preflight.errors import Unmeasured
+from preflight.model import Blame, Limit, Severity
+from sync.status import STALE_AFTER_S, State, Status, read_status
+
+
+def _status(context: Context) -> Status:
+    if not context.stores:
+        raise NotExpected("no bucket is configured")
+    status = read_status(context.state_dir)
+    if status is None:
+        raise Unmeasured("sync has not said anything yet")
+    return status
+
+
+def measure_lag(context: Context) -> Reading:
+    """Seconds that the oldest unsaved change waits; what waits goes on waiting while sync is silent."""
+    status = _status(context)
+    age_s = max(0.0, context.clock.now() - status.updated_at)
+    if age_s > STALE_AFTER_S:
+        raise Broken(f"sync has said nothing for {age_s:.0f} s", blame=Blame.IMAGE)
+    if status.state is State.FAILED:
+        raise Broken(status.why or "sync has failed", blame=Blame.ACCOUNT, advice=status.hint)
+    lag_s = status.oldest_pending_s + age_s if status.pending_files else 0.0
+    return Reading(lag_s, detail={"files": status.pending_files, "bytes": status.pending_bytes})
+
+
+def measure_expiry(context: Context) -> Reading:
+    """Seconds until the first credential that states its own end."""
+    text = context.environ.get("AZURE_BLOB_SAS_TOKEN", "").strip()
+    end = parse_qs(text.lstrip("?")).get("se", [""])[0]
+    if not end:
+        raise NotExpected("no credential here states when it ends")
+    try:
+        ends_at = datetime.fromisoformat(end.replace("Z", "+00:00")).timestamp()
+    except ValueError as error:
+        raise Unmeasured("the end of the SAS token cannot be read") from error
+    left_s = ends_at - context.clock.now()
+    if left_s <= 0:
+        raise Broken("the SAS token in AZURE_BLOB_SAS_TOKEN has expired", blame=Blame.ACCOUNT, advice="make a new one")
+    return Reading(left_s, detail={"variable": "AZURE_BLOB_SAS_TOKEN"})
+
+
+CHECKS = (
+    Check(
+        name="sync.lag",
+        title="Oldest change that is not saved",
+        unit="s",
+        lane=Lane.HOST,
+        measure=measure_lag,
+        every_s=15.0,
+        monitor_only=True,
+        why="The promise is that a change is in the bucket within a second; this is how far we are from it.",
+        limit=Limit(
+            at_most=120.0,
+            severity=Severity.WARN,
+            blame=Blame.ENDPOINT,
+            advice="do not leave this node yet: look at the sync status for what waits and why",
+            why="A file of 1 GB takes 100 s on a slow line; beyond two minutes something is in the way.",
+        ),
+    ),
+    Check(
+        name="credentials.expiry",
+        title="Credential ends in",
+        unit="s",
+        lane=Lane.HOST,
+        measure=measure_expiry,
+        every_s=600.0,
+        why="A token that ends at night stops saving at night.",
+        limit=Limit(
+            at_least=86_400.0,
+            severity=Severity.WARN,
+            blame=Blame.ACCOUNT,
+            advice="make a new token before this one ends",
+            why="One day is enough for a person to see it and act.",
+        ),
+    ),
+)
