@@ -22,7 +22,7 @@ from tests.bench.peers import PEERS, Bucket
 from tests.bench.rows import Row, markdown
 from tests.bench.save import Saves, loop_saves, ours_saves
 from tests.bench.session import day
-from tests.support.seaweed import Seaweed, start_seaweed
+from tests.support.seaweed import seaweed
 
 ROOT = Path(__file__).resolve().parents[2]
 Figures = dict[str, dict[str, object]]
@@ -158,12 +158,13 @@ def main() -> int:
     if shutil.which("inotifywait") is None:
         print("the start.sh loop needs inotifywait: apt-get install inotify-tools", file=sys.stderr)
         return 2
-    seaweed: Seaweed
     with (
         tempfile.TemporaryDirectory(prefix="preflight-bench-") as work,
-        start_seaweed(Path(work, "seaweed")) as seaweed,
+        seaweed(Path(work, "seaweed")) as server,
     ):
-        bucket = Bucket(seaweed.endpoint, seaweed.bucket, seaweed.access_key, seaweed.secret_key)
+        if not server.creates_bucket("bench"):
+            raise RuntimeError("the bucket could not be made")
+        bucket = Bucket(server.endpoint, "bench", server.key, server.secret)
         bench = Bench(bucket, Path(work), quick=options.quick)
         for name in options.only or MEASURES:
             print(f"{name}:", flush=True)
