@@ -38,7 +38,7 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	touch $@
 
 up: setup ## check this machine, restore the folder, open JupyterLab on http://localhost:8000
-	PREFLIGHT_DATA_DIR="$${PREFLIGHT_DATA_DIR:-$(CURDIR)/.local/data}" \
+	@PREFLIGHT_DATA_DIR="$${PREFLIGHT_DATA_DIR:-$(CURDIR)/.local/data}" \
 	PREFLIGHT_STATE_DIR="$${PREFLIGHT_STATE_DIR:-$(CURDIR)/.local/state}" \
 	exec $(BIN)/preflight up
 
