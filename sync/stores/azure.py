@@ -11,6 +11,7 @@ import base64
 import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,6 +23,7 @@ from sync.clock import Clock, SystemClock
 from sync.errors import Corrupt, NotFound, PreconditionFailed, Transient, Unsupported
 from sync.stores import ANY, Meter, ObjectInfo, Part, Precondition
 from sync.stores.azure_container import AzureContainer
+from sync.stores.body import opened, size_of
 from sync.stores.carrier import CHUNK_BYTES, fits_obstore, quoted, user_meta
 from sync.stores.config import StoreConfig
 
@@ -114,20 +116,11 @@ class AzureStore(AzureContainer):
 
     def put(self, key: str, body: bytes | Path, *, meta: Mapping[str, str], only_if: Precondition = ANY) -> ObjectInfo:
         blob = self._blob_for_writing(key)
-        size = body.stat().st_size if isinstance(body, Path) else len(body)
-        source = open(body, "rb") if isinstance(body, Path) else None  # noqa: SIM115
-        try:
-            with self._asking("put", key):
-                answer = blob.upload_blob(
-                    source if source is not None else body,
-                    length=size,
-                    metadata=dict(meta),
-                    validate_content=True,
-                    **_condition(only_if),
-                )
-        finally:
-            if source is not None:
-                source.close()
+        size = size_of(body)
+        with self._asking("put", key), opened(body) if isinstance(body, Path) else nullcontext(body) as source:
+            answer = blob.upload_blob(
+                source, length=size, metadata=dict(meta), validate_content=True, **_condition(only_if)
+            )
         self.meter.add_bytes(sent=size)
         md5 = answer.get("content_md5") if size <= ONE_REQUEST_BYTES else None
         return ObjectInfo(

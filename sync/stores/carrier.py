@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import unicodedata
 from collections.abc import Mapping
 
 from obstore import exceptions as obstore_errors
 
-from sync.errors import Denied, Misconfigured, NotFound, PreconditionFailed, SyncError, Transient, Unsupported
+from sync.errors import (
+    Denied,
+    DiskFull,
+    Misconfigured,
+    NotFound,
+    PreconditionFailed,
+    SyncError,
+    Transient,
+    Unstable,
+    Unsupported,
+)
 from sync.stores.answers import meaning
 
 STATUS = re.compile(r"status code: (\d{3})")
@@ -44,6 +55,10 @@ def user_meta(attributes: Mapping[str, str]) -> dict[str, str]:
 def of_text(error: Exception, key: str, place: str, answered: bool, *, more: str = "") -> SyncError:
     """By what the message says: obstore gives status and body only there. `more` is what a wrapped error said."""
     text = f"{error} {more}"
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return DiskFull("the local disk has no room", where=key)
+    if isinstance(error, OSError) and error.errno == errno.ENOENT:
+        return Unstable("the local file is gone", where=key)
     status = STATUS.search(text)
     if status is not None:
         code = CODE.search(text)

@@ -20,6 +20,7 @@ from typing import BinaryIO
 from sync.clock import Clock, SystemClock
 from sync.errors import Corrupt, NotFound, PreconditionFailed, Transient, Unsupported
 from sync.stores import ANY, Meter, ObjectInfo, Part, Precondition, StoreFacts, Writes
+from sync.stores.body import opened
 from sync.stores.config import file_config
 from sync.stores.folder import Folder, Found, Sidecar, classify, sync_folder, version_of, write_durably
 
@@ -72,7 +73,7 @@ class FileStore:
         temp = self._temp()
         try:
             if isinstance(body, Path):
-                with open(body, "rb") as source:
+                with opened(body) as source:
                     md5 = self._fill(temp, [source])
             else:
                 md5 = self._fill(temp, [body])

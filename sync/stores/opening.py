@@ -28,4 +28,8 @@ def open_store(config: StoreConfig, *, meter: Meter | None = None) -> Store:
         from sync.stores.azure import AzureStore
 
         return AzureStore(config, meter=meter)
+    if config.provider == "gcs":
+        from sync.stores.gcs import GcsStore
+
+        return GcsStore(config, meter=meter)
     raise Misconfigured(f"no store serves the provider {config.provider!r}", where=config.url)

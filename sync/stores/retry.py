@@ -18,6 +18,7 @@ from typing import BinaryIO, TypeVar
 from sync.clock import Clock, SystemClock
 from sync.errors import NotFound, PreconditionFailed, SyncError, Throttled, Transient
 from sync.stores import ANY, Meter, ObjectInfo, Part, Precondition, Store, StoreFacts
+from sync.stores.body import opened
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -264,5 +265,5 @@ class _Digest:
 def _md5_of_body(body: bytes | Path) -> bytes:
     if isinstance(body, bytes):
         return hashlib.md5(body, usedforsecurity=False).digest()
-    with open(body, "rb") as file:
+    with opened(body) as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()

@@ -17,6 +17,7 @@ import obstore
 
 from sync.errors import Corrupt, NotFound, PreconditionFailed, Transient, Unsupported
 from sync.stores import ANY, ObjectInfo, Part, Precondition
+from sync.stores.body import opened, read, size_of
 from sync.stores.carrier import CHUNK_BYTES, fits_obstore, quoted, user_meta
 from sync.stores.s3_bucket import S3Bucket, encrypted
 
@@ -128,11 +129,11 @@ class S3Store(S3Bucket):
     def put(self, key: str, body: bytes | Path, *, meta: Mapping[str, str], only_if: Precondition = ANY) -> ObjectInfo:
         full = self._full_for_writing(key)
         extra, headers = self._conditions(key, only_if)
-        size = body.stat().st_size if isinstance(body, Path) else len(body)
+        size = size_of(body)
         if size > self.facts.max_put_bytes:
             raise Unsupported("the body is too large for one request", where=key)
         if isinstance(body, Path) and size <= OBSTORE_MAX_BYTES:
-            body = body.read_bytes()
+            body = read(body)
         with self._asking("put", key, if_version=only_if.if_version):
             if isinstance(body, bytes) and fits_obstore(full) and not headers and _ascii(meta):
                 md5 = hashlib.md5(body, usedforsecurity=False).digest()
@@ -160,7 +161,7 @@ class S3Store(S3Bucket):
         if isinstance(body, bytes):
             digest.update(body)
         else:
-            with open(body, "rb") as file:
+            with opened(body) as file:
                 while chunk := file.read(CHUNK_BYTES):
                     digest.update(chunk)
         wanted = {
@@ -174,7 +175,7 @@ class S3Store(S3Bucket):
             if isinstance(body, bytes):
                 answer = self._control.put_object(Body=body, **wanted)
             else:
-                with open(body, "rb") as file:
+                with opened(body) as file:
                     answer = self._control.put_object(Body=file, **wanted)
         return quoted(answer["ETag"]), digest.digest()
 

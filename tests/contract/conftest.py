@@ -15,10 +15,11 @@ from sync.stores.config import StoreConfig, file_config
 from sync.stores.opening import open_store
 from sync.stores.retry import Retrying
 from tests.support.azurite import AzureServer, azurite
+from tests.support.fakegcs import GcsServer, fakegcs
 from tests.support.moto import S3Server, moto
 from tests.support.seaweed import seaweed
 
-BACKENDS = ("file", "seaweed", "moto", "azurite")
+BACKENDS = ("file", "seaweed", "moto", "azurite", "fakegcs")
 
 
 @dataclass
@@ -49,8 +50,15 @@ def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 @pytest.fixture(scope="session")
 def azurite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureServer]:
-    with azurite(tmp_path_factory.mktemp("azurite")) as server:
+    with azurite(tmp_path_factory.mktemp("azurite", "fakegcs")) as server:
         server.create_container("contract")
+        yield server
+
+
+@pytest.fixture(scope="session")
+def fakegcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsServer]:
+    with fakegcs(tmp_path_factory.mktemp("fakegcs"), strict=True) as server:
+        server.create_bucket("contract")
         yield server
 
 
@@ -61,7 +69,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     prefix = f"user/{uuid.uuid4().hex[:8]}"
     if name == "file":
         return Backend(name, file_config(tmp_path / "bucket"))
-    server: S3Server | AzureServer = request.getfixturevalue(f"{name}_server")
+    server: S3Server | AzureServer | GcsServer = request.getfixturevalue(f"{name}_server")
     return Backend(name, server.config("contract", prefix))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sync.errors import NotFound, PreconditionFailed, SyncError, Unsupported
+from sync.errors import DiskFull, NotFound, PreconditionFailed, SyncError, Unstable, Unsupported
 from sync.stores import ABSENT, ObjectInfo, Store, Writes, only_over
 
 META = {"mtime": "1718000000.123456789", "mode": "644"}
@@ -311,6 +312,25 @@ def test_only_errors_of_ours_leave(store: Store) -> None:
     for key in ("", "x" * 2000, "surrogate\udc80", "nul\0byte"):
         with suppress(SyncError):
             store.put(key, b"", meta={})
+
+
+class FullDisk(io.BytesIO):
+    """A local file whose disk has no room."""
+
+    def write(self, chunk: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_local_disk_is_not_the_servers_fault(store: Store) -> None:
+    store.put("a", b"12345", meta={})
+    with pytest.raises(DiskFull):
+        store.get("a", FullDisk())
+
+
+def test_a_local_file_that_is_gone_is_not_the_servers_fault(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(Unstable):
+        store.put("a", tmp_path / "gone", meta={})
+    assert listed(store) == []
 
 
 def test_requests_are_counted(store: Store) -> None:
