@@ -1,7 +1,7 @@
-"""Where JupyterLab and the notebooks ask the supervisor: one unix socket that only this user can open.
+"""Where notebooks ask for what needs credentials: one unix socket that only this user can open.
 
-They hold no credentials; what needs them (the bucket's speed, the fleet's history, handing the node back) is done here,
-by a child with the container's environment, and only its answer goes back. A closed list of requests.
+Kernels hold no keys; the bucket's speed, the fleet's history and a check are measured here, by a child with the
+container's environment, and only its answer goes back. A closed list of requests.
 """
 
 from __future__ import annotations
@@ -15,47 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from preflight.lab import line
-from preflight.platforms import Platform
 from preflight.processes import console_script
-from preflight.reallocation import move
-from sync.control import socket_path
-from sync.status import read_status
 
 log = logging.getLogger(__name__)
-SOCKET = "supervisor.sock"
+SOCKET = "desk.sock"
 Answer = dict[str, Any]
 
 
-def move_away(state_dir: Path, platform: Platform, request: Mapping[str, Any], *, has_sync: bool) -> Answer:
-    """Save everything, verify that it is saved, hand the node back: a person asked for another one.
-
-    Refuses while anything is unsaved, also when the sync does not answer.
-    """
-    if not platform.can_reallocate:
-        return {"ok": False, "why": f"platform {platform.name} has no way to ask for another node from inside"}
-    if has_sync:
-        limit_s = min(300.0, float(request.get("timeout_s", 60.0)))
-        try:
-            flushed = line.ask(socket_path(state_dir), {"cmd": "flush", "timeout_s": limit_s}, limit_s + 5.0)
-        except line.NoAnswer as silence:
-            return {"ok": False, "why": f"nothing was moved: {silence}"}
-        status = read_status(state_dir)
-        if flushed.get("ok") is not True or status is None or status.pending_files:
-            left = "an unknown number of" if status is None else str(status.pending_files)
-            return {"ok": False, "why": f"nothing was moved: {left} files are not saved. {flushed.get('why', '')}"}
-    return move(platform, "a person asked for another node from JupyterLab")
-
-
 class Desk:
-    """Answers on `<state_dir>/supervisor.sock` from `start` to `stop`; `move` hands the node back."""
+    """Answers on `<state_dir>/desk.sock` from `start` to `stop`."""
 
-    def __init__(
-        self, state_dir: Path, environ: Mapping[str, str], move: Callable[[Mapping[str, Any]], Answer]
-    ) -> None:
+    def __init__(self, state_dir: Path, environ: Mapping[str, str]) -> None:
         self._environ = dict(environ)
         self._answers: Mapping[str, Callable[[Mapping[str, Any]], Answer]] = {
             "ping": lambda _: {"ok": True},
-            "move": move,
             "check": self._check,
             "history": self._history,
             "benchmark": self._benchmark,

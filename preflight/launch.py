@@ -14,7 +14,7 @@ from typing import Any
 
 from preflight import examination, metrics, server, services
 from preflight.board import Board, Stage
-from preflight.desk import Desk, move_away
+from preflight.desk import Desk
 from preflight.errors import BadSettings
 from preflight.examination import Outcome
 from preflight.loop import Loop, Signals
@@ -49,6 +49,7 @@ class Launch:
         self.face: Face = face(self.clock)
         settings, faults = read(self.environ)
         self.settings = settings
+        self.board.post(app_name="app" if self.command else "jupyterlab")
         self.board.use(settings.state_dir.absolute())
         self.listeners: dict[str, Listener] = {}
         try:
@@ -165,7 +166,6 @@ class Launch:
     # --- the life of the node -----------------------------------------------------------------------------------
 
     def _supervise(self, plan: services.Plan) -> int:
-        state_dir, platform = self.settings.state_dir.absolute(), self.platform
         commands = dict(plan.commands)
         commands["app"] = self._hand_port_over(commands["app"])
         loop = Loop(
@@ -176,9 +176,7 @@ class Launch:
             self.board, clock=self.clock, gate=Gate(self.settings.open_offline_after_s), ask=plan.ask, post=loop.post,
             on_sync=self._on_sync, on_ready=lambda: self.face.opening(plan.url, plan.take_password()),
         )  # fmt: skip
-        desk = Desk(
-            state_dir, self.environ, lambda asked: move_away(state_dir, platform, asked, has_sync=plan.has_sync)
-        )
+        desk = Desk(self.settings.state_dir.absolute(), self.environ)
         desk.start()
         watch.start()
         loop.run()

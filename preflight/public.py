@@ -100,8 +100,8 @@ def gpu_now() -> dict[str, Any] | None:
 
 
 def flush(timeout_s: float = 60.0) -> dict[str, Any]:
-    """Save everything now and wait: returns when all is in the bucket, or with what is not. Raises NotRunning."""
-    return _sync({"cmd": "flush", "timeout_s": timeout_s}, timeout_s + 5.0)
+    """Save everything now and wait: `ok`, or `unsaved` (paths) and `why` when time ran out. Raises NotRunning."""
+    return _asked(socket_path(state_dir()), {"cmd": "flush", "timeout_s": timeout_s}, timeout_s + 10.0)
 
 
 def conflicts() -> list[dict[str, Any]]:
@@ -162,18 +162,22 @@ def would_fail(
 
 
 def _desk(request: dict[str, object], timeout_s: float) -> dict[str, Any]:
-    return _answered(state_dir() / "supervisor.sock", request, timeout_s)
+    return _answered(state_dir() / "desk.sock", request, timeout_s)
 
 
 def _sync(request: dict[str, object], timeout_s: float) -> dict[str, Any]:
     return _answered(socket_path(state_dir()), request, timeout_s)
 
 
-def _answered(path: Path, request: dict[str, object], timeout_s: float) -> dict[str, Any]:
+def _asked(path: Path, request: dict[str, object], timeout_s: float) -> dict[str, Any]:
     try:
-        answer = line.ask(path, request, timeout_s)
+        return line.ask(path, request, timeout_s)
     except line.NoAnswer as silence:
         raise NotRunning(f"{silence}; is `preflight up` running?") from silence
+
+
+def _answered(path: Path, request: dict[str, object], timeout_s: float) -> dict[str, Any]:
+    answer = _asked(path, request, timeout_s)
     if answer.get("ok") is False:
         raise NotRunning(str(answer.get("why") or json.dumps(answer)))
     return answer

@@ -14,7 +14,7 @@ from preflight.examine import Examined, Setup, open_ledger_store, spent_marker
 from preflight.ledger import Ledger
 from preflight.model import Action, Report, Verdict
 from preflight.platforms import Platform
-from preflight.policy import decide
+from preflight.policy import Decision, decide
 from sync.clock import Clock
 from sync.errors import SyncError
 
@@ -41,7 +41,7 @@ def hand_back(examined: Examined, setup: Setup, *, platform: Platform, clock: Cl
         )
     if not platform.can_reallocate:
         return _kept(report, f"platform {platform.name} has no way to ask for another node from inside")
-    why_not = _token(examined, setup, platform, decision.reject_for, decision.reason)
+    decision, why_not = _granted(examined, setup, platform)
     if why_not:
         return _kept(report, why_not)
     _log.warning("handing the node back", extra={"reason": decision.reason})
@@ -54,19 +54,6 @@ def hand_back(examined: Examined, setup: Setup, *, platform: Platform, clock: Cl
         action=Action("reallocate", decision.reason, "the platform accepted; waiting to be stopped", done=True),
         trace=(*report.trace, "reallocation requested: accepted by the platform"),
     )
-
-
-def move(platform: Platform, reason: str) -> dict[str, object]:
-    """Hand the node back because a person asked and everything is saved: `ok`, or `why` not.
-
-    No verdict stands behind it, so it takes no token: those limit what happens without a person.
-    """
-    try:
-        platform.reallocate(reason)
-    except ImdsError as error:
-        return {"ok": False, "why": f"the platform did not take the node back: {error}"}
-    _log.warning("the node was handed back on request", extra={"reason": reason})
-    return {"ok": True}
 
 
 def resume(report: Report) -> Report:
@@ -83,29 +70,41 @@ def _kept(report: Report, why: str) -> Report:
     )
 
 
-def _token(examined: Examined, setup: Setup, platform: Platform, check: str, reason: str) -> str:
-    """Write the token. "" when it is granted, else why not."""
-    rule = setup.policy.rules.get(check)
+def _granted(examined: Examined, setup: Setup, platform: Platform) -> tuple[Decision, str]:
+    """Write the token. The decision it is for and "" when it is granted, else why not.
+
+    The failure is noted *before* the fleet is read again: of a hundred nodes that fail at the same moment, each
+    then sees the others, and the breaker holds them all.
+    """
+    policy, findings = setup.policy, examined.report.checks
+    decision = decide(findings, policy, examined.fleet)
     if not examined.fleet.readable:
+        rule = policy.rules.get(decision.reject_for)
         if rule is None or not rule.hard:
-            return "without a ledger no reallocation is counted"
-        return _spend_local(setup)
+            return decision, "without a ledger no reallocation is counted"
+        return decision, _spend_local(setup)
     try:
         store = open_ledger_store(setup)
         try:
             ledger = Ledger(store, platform.group, platform.machine())
-            if examined.fleet.half_open(check, setup.policy) and not ledger.claim_try(check):
-                return f"another node already tries whether {check} is still a common fault"
-            token = ledger.take_token(check, reason, setup.policy)
+            ledger.note((), [one.name for one in findings if one.confirmed])
+            fleet = ledger.read(ledger.server_now(), policy)
+            decision = decide(findings, policy, fleet)
+            check = decision.reject_for
+            if decision.verdict is not Verdict.REJECT:
+                return decision, decision.trace[0].rpartition("node kept: ")[2]
+            if fleet.half_open(check, policy) and not ledger.claim_try(check):
+                return decision, f"another node already tries whether {check} is still a common fault"
+            token = ledger.take_token(check, decision.reason, policy)
         finally:
             store.close()
     except SyncError as error:
-        return f"the ledger could not be written ({error.what})"
+        return decision, f"the ledger could not be written ({error.what})"
     if not token:
-        hours = setup.policy.token_window_s / 3600
-        return f"all {setup.policy.tokens} reallocations of the last {hours:.0f} h are used"
+        hours = policy.token_window_s / 3600
+        return decision, f"all {policy.tokens} reallocations of the last {hours:.0f} h are used"
     _log.info("a reallocation token was granted", extra={"token": token})
-    return ""
+    return decision, ""
 
 
 def _spend_local(setup: Setup) -> str:

@@ -8,6 +8,8 @@ from typing import Literal
 
 FLUSH_TIMEOUT_S = 60.0  # a click that waits longer looks broken; the sync goes on either way
 
+MOVE_TIMEOUT_S = 150.0  # flushes, verifies and examines before it asks the platform
+
 
 @dataclass(frozen=True, slots=True)
 class Errand:
@@ -44,7 +46,9 @@ def errand(action: object, fields: Mapping[str, object]) -> Errand:
         if not isinstance(value, str) or not value:
             raise Unknown(f"{action} needs {name}")
         request[name] = value
-    if action in ("flush", "move"):
+    if action == "flush":
         request["timeout_s"] = FLUSH_TIMEOUT_S
         return Errand(to, request, FLUSH_TIMEOUT_S + 10.0)
+    if action == "move":
+        return Errand(to, request, MOVE_TIMEOUT_S)
     return Errand(to, request)

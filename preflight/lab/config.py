@@ -85,6 +85,7 @@ def server_config(settings: LabSettings, places: Places, *, hashed_password: str
             "state_dir": str(places.sync_state),
             "supervisor_socket": str(places.supervisor_socket),
             "probe_port": settings.probe_port,
+            "has_store": bool(settings.identity),
             "confine": settings.kernel_credentials is not KernelCredentials.INHERIT,
         },
     }

@@ -16,13 +16,13 @@ def register(kernels_dir: Path, kernel_python: Path | None, own_env: Path) -> Pa
     """Write the kernelspec `python3` and return the interpreter that it starts.
 
     Without PREFLIGHT_KERNEL_PYTHON an environment is made at `own_env`: it sees all packages of the toolkit, and what
-    is installed in it comes first and stays in it. A second kernelspec, `preflight`, always has the toolkit's packages.
+    is installed in it comes first and stays in it. The kernelspec `preflight`
+    has the toolkit's packages whatever `python3` is.
     """
     overlay = overlay_env(own_env)
     python = kernel_python or overlay
     write_spec(kernels_dir / "python3", python, "Python 3")
-    if kernel_python is not None:
-        write_spec(kernels_dir / "preflight", overlay, "Preflight diagnostics")
+    write_spec(kernels_dir / "preflight", overlay, "Preflight diagnostics")  # what the shipped notebooks ask for
     return python
 
 

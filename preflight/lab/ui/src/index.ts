@@ -64,7 +64,7 @@ async function flush(app: JupyterFrontEnd, feed: Feed): Promise<boolean> {
   }
   const id = Notification.emit('Saving everything…', 'in-progress', { autoClose: false });
   const answer = await feed.act('flush');
-  const unsaved = Number(answer['pending_files'] ?? 0);
+  const unsaved = Number(answer['unsaved_count'] ?? 0);
   const done = answer.ok && unsaved === 0;
   Notification.update({
     id,
