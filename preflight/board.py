@@ -20,7 +20,6 @@ from sync.status import Status as SyncStatus
 
 READY_STALE_AFTER_S = 30.0  # JupyterLab is asked every 5 s with a 3 s limit: six chances
 LOOP_STALE_AFTER_S = 300.0  # only a supervisor that is beyond hope says so: a failed /livez costs the node
-APP = "jupyterlab"
 MONITOR_STALE_AFTER_S = 180.0
 
 
@@ -87,6 +86,7 @@ class Facts:
     report_error: str = ""  # why there is none
     beat_s: float | None = None
     opened_after_s: float | None = None  # from the start to the app's first answer
+    app_name: str = "jupyterlab"  # "app" for a command of the user's own
     app_ok: bool = False
     app_why: str = "it was not started yet"
     app_at_s: float | None = None
@@ -214,11 +214,11 @@ def verdict_line(facts: Facts) -> Line:
 def app_line(facts: Facts, now_s: float) -> Line:
     """Whether JupyterLab (or the user's own server) answers."""
     if facts.app_at_s is None or not facts.app_ok:
-        return Line(APP, Level.FAIL, facts.app_why)
+        return Line(facts.app_name, Level.FAIL, facts.app_why)
     age_s = now_s - facts.app_at_s
     if age_s > READY_STALE_AFTER_S:
-        return Line(APP, Level.FAIL, f"its last answer is {age_s:.0f} s old")
-    return Line(APP, Level.PASS, f"it answered {max(0.0, age_s):.0f} s ago")
+        return Line(facts.app_name, Level.FAIL, f"its last answer is {age_s:.0f} s old")
+    return Line(facts.app_name, Level.PASS, f"it answered {max(0.0, age_s):.0f} s ago")
 
 
 def sync_line(facts: Facts, status: SyncStatus | None, now: float) -> Line:

@@ -71,22 +71,28 @@ def report(as_json: Annotated[bool, typer.Option("--json", help="the document as
     raise typer.Exit(commands_checks.report(os.environ, as_json=as_json))
 
 
-def mount() -> None:
-    """Add the commands of the other parts."""
-    from preflight.deploy.cli import app as deploy_app
-    from preflight.fleet_commands import app as fleet_app
-    from sync.cli import app as sync_app
+def mount(first: str) -> None:
+    """Add the commands of the other parts: all of them for `--help`, else only the one that is asked for."""
+    everything = first in ("", "--help", "-h")
+    if everything or first in ("history", "replay", "suggest"):
+        from preflight.fleet_commands import app as fleet_app
 
-    app.add_typer(fleet_app)
-    app.add_typer(deploy_app, name="deploy")
-    app.add_typer(sync_app, name="sync", help="What is saved, what is not, and how to get things back.")
+        app.add_typer(fleet_app)
+    if everything or first == "sync":
+        from sync.cli import app as sync_app
+
+        app.add_typer(sync_app, name="sync", help="What is saved, what is not, and how to get things back.")
+    if everything or first == "deploy":
+        from preflight.deploy.cli import app as deploy_app
+
+        app.add_typer(deploy_app, name="deploy", help="Create, change and read back deployments.")
 
 
 def run(words: Sequence[str]) -> int:
     """Run one command; its exit code."""
     from sync.errors import SyncError
 
-    mount()
+    mount(words[0] if words else "")
     try:
         app(args=list(words), prog_name="preflight")
     except SystemExit as done:

@@ -147,9 +147,11 @@ class Watch(threading.Thread):
     def _look_at_app(self, view: View) -> bool:
         child = _child(view, "app")
         if child is None or child[1] is not Phase.RUNNING:
-            self._board.post(
-                app_ok=False, app_why="it does not run" if child and child[2] else "it was not started yet", busy_why=""
+            died = next(
+                (one.why for service, one in zip(view.services, view.children, strict=True) if service.name == "app"),
+                "",
             )
+            self._board.post(app_ok=False, app_why=died or "it was not started yet", busy_why="")
             return False
         pid, _, was_ready = child
         now_s = self._clock.monotonic()
