@@ -103,9 +103,8 @@ def unsaved_by(predecessor: Predecessor, journal: Journal) -> tuple[str, ...]:
         return ()
     missing: list[str] = []
     for path in predecessor.pending:
-        folder, _, name = path.rpartition("/")
-        remote = journal.staged(folder).get(name) if not path.endswith("/") else None
-        if remote is None or remote.modified < predecessor.modified:
+        modified = journal.staged_modified(path)
+        if modified is None or modified < predecessor.modified:
             missing.append(path)
     return tuple(missing)
 

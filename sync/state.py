@@ -164,6 +164,11 @@ class Journal:
         )
         return {os.fsdecode(name): Remote(*rest) for name, *rest in found}
 
+    def staged_modified(self, path: str) -> float | None:
+        """When the staged object of `path` was written, by the server's clock; None without one."""
+        found = self._db.execute("SELECT modified FROM remote WHERE dir = ? AND name = ?", _key(path)).fetchone()
+        return None if found is None else float(found[0])
+
     def is_staged_folder(self, path: str) -> bool:
         """Whether a staged object lies in a folder of this name."""
         top = os.fsencode(path)

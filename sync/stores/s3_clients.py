@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from threading import Lock, local
 from typing import TYPE_CHECKING, Any, cast
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import botocore.session
 from botocore import handlers
 from botocore.config import Config
+from botocore.utils import parse_timestamp
 from obstore.store import S3Store as Bytes
 
 from sync.stores.config import StoreConfig
@@ -72,13 +73,24 @@ _making = Lock()  # making clients of one session is not thread-safe; using them
 def _session() -> botocore.session.Session:
     """One for all stores: it parses S3's API description, which takes 0.1 s."""
     # The user's AWS profile, config files and endpoint variables belong to the notebook, not to this store.
-    return botocore.session.Session(
+    session = botocore.session.Session(
         session_vars={
             "profile": (None, None, None, None),
             "config_file": (None, None, os.devnull, None),
             "credentials_file": (None, None, os.devnull, None),
         }
     )
+    factory = session.get_component("response_parser_factory")
+    factory.set_parser_defaults(timestamp_parser=_timestamp)
+    return session
+
+
+def _timestamp(text: Any) -> datetime:
+    """A server's date; dateutil's guessing costs most of a long listing's time."""
+    try:
+        return datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return cast("datetime", parse_timestamp(text))
 
 
 def _control(config: StoreConfig, profile: Profile, endpoint: str | None, region: str, times: Timeouts) -> S3Client:
