@@ -25,21 +25,13 @@ target "settings" {
 
 target "runtime" {
   inherits   = ["settings"]
-  dockerfile = "images/base/Dockerfile"
-  target     = "runtime"
+  dockerfile = "images/runtime/Dockerfile"
 }
 
 target "toolkit" {
   inherits   = ["settings"]
-  dockerfile = "images/base/Dockerfile"
-  target     = "toolkit"
-}
-
-target "base" {
-  inherits   = ["settings"]
-  dockerfile = "images/base/Dockerfile"
-  target     = "base"
-  tags       = ["${REGISTRY}${NAME}:${VERSION}-base"]
+  dockerfile = "images/toolkit/Dockerfile"
+  contexts   = { preflight-runtime = "target:runtime" }
 }
 
 target "flavour" {
@@ -48,6 +40,12 @@ target "flavour" {
     preflight-runtime = "target:runtime"
     preflight-toolkit = "target:toolkit"
   }
+}
+
+target "base" {
+  inherits   = ["flavour"]
+  dockerfile = "images/base/Dockerfile"
+  tags       = ["${REGISTRY}${NAME}:${VERSION}-base"]
 }
 
 target "cpu" {
