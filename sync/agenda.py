@@ -14,6 +14,7 @@ DELETE_QUIET_S = 1.0  # a rename shows its other half within this; `git gc` and 
 DELETE_PATIENCE_S = 10.0  # deletes that keep coming wait no longer than this for each other
 CLOCK_TRUST_S = 86_400.0  # an mtime further away than this says nothing about how long a file has rested
 RETRY_FIRST_S = 1.0
+UNREST_MOST_S = 10.0
 RETRY_MOST_S = 60.0
 
 
@@ -35,6 +36,7 @@ class Pending:
     due_s: float = 0.0
     token: int = 0
     failures: int = 0
+    refusals: int = 0  # of this very state: the file was in motion, or an editor is saving it
 
 
 @dataclass(slots=True)
@@ -143,7 +145,9 @@ class Agenda:
             delay = min(RETRY_FIRST_S * 2 ** (item.failures - 1), RETRY_MOST_S)
         else:
             item.still_since_s = now_s
-            delay = settle.QUIET_CLOSED_S
+            # What moves is seen anew by the next scan and tried soon; what only looks unfinished is not spun on.
+            delay = min(settle.QUIET_CLOSED_S * 2**item.refusals, UNREST_MOST_S)
+            item.refusals += 1
         self._schedule(item, now_s + delay)
 
     def refill(self, now_s: float) -> None:
@@ -236,6 +240,11 @@ class Agenda:
                     del self._gone_in[home(path)]
         if not self.gone:
             self._by_identity.clear()
+
+    def delay_gone(self, path: str, now_s: float) -> None:
+        """Its delete was refused for a reason that a person or time must remove."""
+        if path in self.gone:
+            self.gone[path].since_s = now_s + RETRY_MOST_S
 
     def drop_all_gone(self) -> None:
         """The folder proved nothing: no path counts as gone."""

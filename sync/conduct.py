@@ -362,15 +362,15 @@ def _wait(engine: Engine, now_s: float) -> float:
         from sync.engine import BACKLOG
 
         times.append(now_s if len(engine.agenda.pending) <= BACKLOG else now_s + 0.2)
-    if engine.dirty:
-        times.append(_dirty_due_s(engine))
+    if engine.dirty and (engine.restored or engine.lease.is_lost):
+        times.append(max(_dirty_due_s(engine), min(engine.dirty.values())))  # a resting folder is not due earlier
     due = engine.agenda.next_due_s()
     if due is not None:
         times.append(due)
     deletes = engine.agenda.deletes_due_s()
     if deletes is not None and engine.held is None:
         times.append(max(deletes, now_s + 0.02))
-    if engine.outage is not None:
+    if engine.outage is not None and engine.outage.retry_s > now_s:  # past it, only work that is due wakes us
         times.append(engine.outage.retry_s)
     if engine.lease.epoch == 0 and not engine.leasing:
         times.append(engine.lease_retry_s)

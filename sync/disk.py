@@ -71,9 +71,21 @@ class DiskFiles:
     def _at(self, path: str) -> str:
         return f"{self._root}/{path}" if path else self._root
 
+    def _inside(self, path: str) -> str:
+        """The same, after a look that no folder on the way is a link. Raises NotADirectoryError if one is."""
+        folder = path.rpartition("/")[0]
+        while folder:
+            if stat.S_ISLNK(os.lstat(f"{self._root}/{folder}").st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, "a parent is a link", path)
+            folder = folder.rpartition("/")[0]
+        return self._at(path)
+
     def scan(self, folder: str) -> list[tuple[str, Entry]]:
         """See `Files`."""
         found: list[tuple[str, Entry]] = []
+        # A folder that became a link holds nothing of ours: what it leads to is scanned where it lies.
+        if folder and stat.S_ISLNK(os.lstat(self._inside(folder)).st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, "the folder is a link now", folder)
         with os.scandir(self._at(folder)) as entries:
             for item in entries:
                 try:
@@ -89,7 +101,7 @@ class DiskFiles:
     def entry(self, path: str) -> Entry | None:
         """See `Files`."""
         try:
-            return entry_of(os.lstat(self._at(path)))
+            return entry_of(os.lstat(self._inside(path)))
         except (FileNotFoundError, NotADirectoryError):
             return None
 
@@ -97,7 +109,7 @@ class DiskFiles:
     def open(self, path: str) -> Iterator[OpenFile]:
         """See `Files`."""
         try:
-            fd = os.open(self._at(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            fd = os.open(self._inside(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENXIO, errno.ENOTDIR):
                 raise Unstable("It is no longer a regular file", where=path) from error

@@ -222,6 +222,7 @@ class Engine:
                 self._settle_restore(path)
                 self.problems[path] = why
                 self.agenda.retry(path, now_s, failed=True)
+                self.agenda.delay_gone(path, now_s)
             case Failed(path=path, error=error):
                 self._end(path)
                 self._failed(path, error, now_s)
