@@ -32,6 +32,7 @@ class Network:
     rate: float = 0.0
     partition_until_s: float = -1.0  # simulated seconds; until then nothing gets through
     seen: Counter[str] | None = None
+    without: frozenset[Fault] = frozenset()
 
     def meet(self, verb: str, at_s: float) -> Fault | None:
         """The fault that this request meets, if any."""
@@ -41,6 +42,8 @@ class Network:
         if self.rate <= 0 or self.rng.random() >= self.rate:
             return None
         fault = self.rng.choice(READS if verb in ("get", "head", "list", "list_parts") else WRITES)
+        if fault in self.without:
+            return None
         self._count(fault.value)
         return fault
 

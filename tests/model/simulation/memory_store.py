@@ -99,16 +99,16 @@ class MemoryStore:
         self._epoch_s = epoch_s
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        keys = sorted(key for key in self.bucket.live if key.startswith(prefix))
-        if not self.facts.lists_in_order:
-            keys.sort(key=lambda key: hashlib.md5(key.encode(), usedforsecurity=False).digest())
-        start = 0
-        while True:
-            page = self._ask("list", prefix, lambda start=start: self._page(keys[start : start + PAGE]))
-            yield from page
-            start += PAGE
-            if start >= len(keys):
-                return
+        if self.facts.lists_in_order:
+            after = ""
+            while page := self._ask("list", prefix, lambda after=after: self._next_page(prefix, after)):
+                yield from page
+                after = page[-1].key
+            return
+        keys = [key for key in self.bucket.live if key.startswith(prefix)]
+        keys.sort(key=lambda key: hashlib.md5(key.encode(), usedforsecurity=False).digest())
+        for start in range(0, len(keys) or 1, PAGE):
+            yield from self._ask("list", prefix, lambda start=start: self._page(keys[start : start + PAGE]))
 
     def head(self, key: str) -> ObjectInfo:
         return self._info(self._ask("head", key, lambda: self.bucket.find(key)))
@@ -221,6 +221,9 @@ class MemoryStore:
             self.meter.count("get")
             raise PreconditionFailed("the object is not the version that was named", where=key)
         return version, fault
+
+    def _next_page(self, prefix: str, after: str) -> list[ObjectInfo]:
+        return self._page(sorted(key for key in self.bucket.live if key.startswith(prefix) and key > after)[:PAGE])
 
     def _page(self, keys: Sequence[str]) -> list[ObjectInfo]:
         live = [self.bucket.live[key] for key in keys if key in self.bucket.live]

@@ -28,6 +28,7 @@ class World:
         self.now_s = 0.0
         self.trace: list[str] = []
         self.fibers: list[Fiber] = []
+        self.current: Fiber | None = None
         self._calendar: list[tuple[float, int, Callable[[], None]]] = []
         self._order = 0
         self._horizon_s = 0.0
@@ -76,6 +77,7 @@ class Fiber:
         self._theirs.acquire()
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
         self._is_started = False
+        self._parked = 0  # which park this is: a resume that was meant for an earlier one does nothing
         self.is_over = False
         self.is_killed = False
         self.error: BaseException | None = None
@@ -87,13 +89,21 @@ class Fiber:
 
     def resume(self) -> None:
         """Give the baton; returns when the fiber parked or ended."""
-        if self.is_over:
+        if self.is_over or self.is_killed:
             return
+        before, self._world.current = self._world.current, self
+        self._parked += 1
         if not self._is_started:
             self._is_started = True
             self._thread.start()
         self._mine.release()
         self._theirs.acquire()
+        self._world.current = before
+
+    def wake(self) -> None:
+        """Resume it soon, if it is parked still."""
+        parked = self._parked
+        self._world.at(self._world.now_s, lambda: self._resume_if(parked))
 
     def park_until(self, when_s: float) -> None:
         """Inside the fiber: let the others act until then. Raises Crash when this one is killed."""
@@ -102,25 +112,29 @@ class Fiber:
         if self._world.is_free_until(when_s):
             self._world.now_s = max(self._world.now_s, when_s)
             return
-        self._world.at(when_s, self.resume)
-        self._switch()
+        parked = self._parked
+        self._world.at(when_s, lambda: self._resume_if(parked))
+        self.park()
 
     def park(self) -> None:
-        """Inside the fiber: wait for somebody's `resume`."""
-        self._switch()
+        """Inside the fiber: wait for somebody's `wake`."""
+        if self.is_killed:
+            raise Crash
+        self._theirs.release()
+        self._mine.acquire()
+        if self.is_killed:
+            raise Crash
 
     def kill(self) -> None:
-        """From outside: the fiber never acts again."""
+        """From outside: the fiber never acts again; what unwinds finds a dead world."""
         self.is_killed = True
         if self._is_started and not self.is_over:
             self._mine.release()
             self._theirs.acquire()
 
-    def _switch(self) -> None:
-        self._theirs.release()
-        self._mine.acquire()
-        if self.is_killed:
-            raise Crash
+    def _resume_if(self, parked: int) -> None:
+        if parked == self._parked:
+            self.resume()
 
     def _main(self) -> None:
         self._mine.acquire()

@@ -1,0 +1,375 @@
+"""One lifetime: a bucket, people, nodes that come and go, all that goes wrong; then quiet, and the reckoning."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sync.lease import TERM_S
+from sync.names import LEASE, STRANDED, key_of, path_of
+from sync.report import state_of
+from sync.status import State
+from sync.stores import Writes
+from tests.model.simulation.bucket import Bucket, Version
+from tests.model.simulation.faults import Fault, Network
+from tests.model.simulation.laws import Laws, tree
+from tests.model.simulation.memory_files import FOLDER
+from tests.model.simulation.node import Life, Node, Plain
+from tests.model.simulation.person import INSIDE_BLUE, NAMES, Person, console_text
+from tests.model.simulation.world import Crash, World
+
+QUIET_LIMIT_S = 900.0  # an audit, a backed-off retry and a lease term fit into it several times
+
+
+@dataclass
+class Outcome:
+    """What became of one seed."""
+
+    seed: int
+    violations: list[str]
+    trace: list[str]
+    faults: Counter[str] = field(default_factory=Counter)
+    checked: Counter[str] = field(default_factory=Counter)
+
+
+class Lifetime:
+    """Everything follows from `seed` (and from the seeded bug, if `parts` holds one)."""
+
+    def __init__(self, seed: int, parts: Plain | None = None) -> None:
+        self.world = World(seed)
+        self.rng = self.world.rng
+        self.parts = parts
+        self.faults: Counter[str] = Counter()
+        writes = self.rng.choices(list(Writes), (6, 2, 2))[0]
+        self.bucket = Bucket(writes, md5_tags=self.rng.random() < 0.5)
+        self.laws = Laws(self.world, self.bucket)
+        self.bucket.watchers.append(self._on_lease)
+        self.networks: list[Network] = []
+        self.rate = self.rng.choice((0.0, 0.0, 0.03, 0.15))
+        self.states: set[tuple[str, bytes]] = set()
+        self.nodes: list[Node] = []
+        self.people: dict[str, Person] = {}
+        self.lives: list[Life] = []
+        self.in_order = self.rng.random() < 0.8
+        self._console_count = 0
+        self._console_s = self._pulled_s = -1.0
+
+    def run(self) -> Outcome:
+        """Live, settle, and check."""
+        try:
+            self._live()
+            self._settle()
+        finally:
+            self.world.close()
+        return Outcome(self.world.seed, self.laws.violations, self.world.trace, self.faults, self.laws.checked)
+
+    # -- living
+
+    def _live(self) -> None:
+        for _ in range(self.rng.choice((0, 0, 3, 8))):
+            self._console_put()
+        first = self._new_node()
+        for _ in range(self.rng.choice((0, 3, 10))):
+            self.people[first.name].act()
+        self._begin(first)
+        length_s = self.rng.choice((20.0, 60.0, 150.0))
+        for _ in range(self.rng.randint(3, 40)):
+            moment_s = self.rng.uniform(0, length_s)
+            for number in range(self.rng.choice((1, 1, 1, 3))):
+                self.world.at(moment_s + number * self.rng.choice((0.0, 0.01, 0.2)), self._edit)
+        for _ in range(self.rng.choice((0, 0, 1, 4))):
+            self.world.at(self.rng.uniform(0, length_s), self._console)
+        for _ in range(self.rng.choice((0, 1, 2, 4))):
+            self.world.at(self.rng.uniform(0, length_s), self._disaster)
+        self.world.run(length_s)
+
+    def _edit(self) -> None:
+        present = [node for node in self.nodes if not self.people[node.name].is_away]
+        if present:
+            self.people[self.rng.choice(present[-2:]).name].act()
+
+    def _console(self) -> None:
+        self._console_s = self.world.now_s
+        keys = sorted(self.bucket.user_keys())
+        if keys and self.rng.random() < 0.35:
+            key = self.rng.choice(keys)
+            self.world.note(f"console deletes {key!r}")
+            self.bucket.remove(key, writer="console", at_s=self.world.now_s)
+        else:
+            self._console_put()
+
+    def _console_put(self) -> None:
+        self._console_count += 1
+        key = key_of(self.rng.choice((*NAMES, INSIDE_BLUE, "console.csv", "d/console.txt")))
+        body = console_text(self.rng, self._console_count)
+        self.bucket.write(key, body, {}, writer="console", at_s=self.world.now_s)
+
+    # -- disasters
+
+    def _disaster(self) -> None:
+        what: Callable[[], None] = self.rng.choice(
+            (
+                *(self._crash, self._crash, self._crash, self._vanish, self._pause, self._partition, self._takeover),
+                *(self._cut_power, self._lose_journal, self._lose_folder, self._jump, self._deafen, self._empty_folder),
+            )
+        )
+        self.world.note(f"disaster: {what.__name__}")
+        self.faults[what.__name__.strip("_")] += 1
+        what()
+
+    def _crash(self) -> None:
+        """SIGKILL at a random operation; the process is started again on the same disk."""
+        life = self._somebody()
+        if life is not None:
+            life.crash_in = self.rng.choice((1, 3, 10, 40, 150))
+            self.world.at(self.world.now_s + self.rng.uniform(1, 30), lambda: self._revive(life.node))
+
+    def _vanish(self) -> None:
+        """The machine is gone with its disk; another one starts."""
+        life = self._somebody()
+        if life is not None:
+            self._lose(life.node)
+            life.die()
+            self.world.at(self.world.now_s + self.rng.uniform(1, 40), lambda: self._begin(self._new_node()))
+
+    def _pause(self) -> None:
+        """SIGSTOP for a moment or for an hour, during which another node may start."""
+        life = self._somebody()
+        if life is not None:
+            life.pause(self.rng.choice((0.5, 18.0, 25.0, 3600.0)))
+            if self.rng.random() < 0.6:
+                self.world.at(self.world.now_s + self.rng.uniform(0, 30), lambda: self._begin(self._new_node()))
+
+    def _partition(self) -> None:
+        """One node does not reach the bucket for a while; another may."""
+        life = self._somebody()
+        if life is not None:
+            life.network.partition_until_s = self.world.now_s + self.rng.uniform(1, 90)
+            if self.rng.random() < 0.4:
+                self.world.at(self.world.now_s + self.rng.uniform(0, 30), lambda: self._begin(self._new_node()))
+
+    def _takeover(self) -> None:
+        """A second node starts while the first is well."""
+        self._begin(self._new_node())
+
+    def _cut_power(self) -> None:
+        """The machine loses power and comes back with what its disk kept."""
+        life = self._somebody()
+        if life is not None:
+            life.die()
+            life.node.cut_power(self.rng)
+            self.world.at(self.world.now_s + self.rng.uniform(1, 20), lambda: self._revive(life.node))
+
+    def _lose_journal(self) -> None:
+        """The process dies and its state folder is lost."""
+        life = self._somebody()
+        if life is not None:
+            life.die()
+            life.node.lose_journal()
+            self.world.at(self.world.now_s + self.rng.uniform(0, 10), lambda: self._revive(life.node))
+
+    def _lose_folder(self) -> None:
+        """The folder is remounted empty, or removed; nobody meant to delete anything."""
+        life = self._somebody()
+        if life is not None and life.node.disk.exists(FOLDER):
+            disk = life.node.disk
+            disk.root.names.pop(FOLDER)
+            life.node.deaf_until_s = self.world.now_s + 20.0  # the watches were on what is gone
+            if self.rng.random() < 0.7:
+                disk.mkdir(FOLDER)
+
+    def _jump(self) -> None:
+        """The wall clock of a machine jumps."""
+        life = self._somebody()
+        if life is not None:
+            life.node.skew_s += self.rng.choice((-86_400.0, 86_400.0, 5.0, -5.0))
+
+    def _deafen(self) -> None:
+        """The watcher loses every event for a while, and says nothing."""
+        life = self._somebody()
+        if life is not None:
+            life.node.deaf_until_s = self.world.now_s + self.rng.uniform(1, 20)
+
+    def _empty_folder(self) -> None:
+        """rm -rf *."""
+        life = self._somebody()
+        if life is not None and life.node.disk.exists(FOLDER):
+            self.people[life.node.name].empty_the_folder()
+
+    def _somebody(self) -> Life | None:
+        living = [life for life in self.lives if not life.is_dead]
+        return self.rng.choice(living) if living else None
+
+    # -- nodes
+
+    def _new_node(self) -> Node:
+        node = Node(self.world, f"m{len(self.nodes) + 1}", self.states)
+        self.nodes.append(node)
+        self.people[node.name] = Person(self.world, node.disk, node.name)
+        self.laws.admit(node)
+        return node
+
+    def _begin(self, node: Node) -> Life:
+        network = Network(self.rng, self.rate, seen=self.faults)
+        if self.bucket.writes is not Writes.FULL:
+            network.without = frozenset({Fault.LATE})  # nothing but a comparing server can stop such a write
+        self.networks.append(network)
+        life = Life(
+            node, self.bucket, network, len(self.lives) + 1, parts=self.parts, profile={"in_order": self.in_order}
+        )
+        life.on_turn = lambda: self._look(life)
+        self.lives.append(life)
+        self.world.note(f"{node.name} starts")
+        life.begin()
+        return life
+
+    def _revive(self, node: Node) -> None:
+        if node.life is None and not self.people[node.name].is_away:
+            self._begin(node)
+
+    def _lose(self, node: Node) -> None:
+        self.people[node.name].is_away = True
+
+    def _look(self, life: Life) -> None:
+        """After a turn: what the process would tell the world must be true."""
+        if life.number % 3 == 0 or life.rng.random() < 0.1:
+            self.laws.check_journal(life.node, life.journal)
+        if state_of(life.engine)[0] is State.SAVED:
+            self.laws.check_saved(life.node, life.journal)
+
+    def _on_lease(self, who: str, key: str, old: Version | None, new: Version | None) -> None:
+        """Somebody takes the prefix over: the others must notice within a term."""
+        if key != LEASE or new is None:
+            return
+        before = json.loads(old.content)["epoch"] if old is not None else 0
+        if json.loads(new.content)["epoch"] > before:
+            self.world.note(f"{who} takes the lease")
+            for node in self.nodes:
+                node.grace_until_s = (
+                    None if node.name == who else min(node.grace_until_s or 1e18, self.world.now_s + TERM_S + 1.0)
+                )
+
+    # -- the end
+
+    def _settle(self) -> None:
+        for network in self.networks:
+            network.rate, network.partition_until_s = 0.0, -1.0
+        for life in self.lives:
+            life.crash_in = None
+            if life.paused_until_s > self.world.now_s:
+                life.paused_until_s = min(life.paused_until_s, self.world.now_s + 30.0)
+        self.rate = 0.0
+        self.world.run(self.world.now_s + 60.0)
+        last = self._last_life()
+        start_s = self.world.now_s
+        while self.world.now_s < start_s + QUIET_LIMIT_S:
+            self.world.run(self.world.now_s + 20.0)
+            last = self._last_life()
+            last.engine.is_released = True  # a person lets held deletes go
+            if self._console_s > self._pulled_s and last.engine.restored:  # and asks for what others put there
+                self._pulled_s = self.world.now_s
+                last.engine.wants_pull = True
+                last.engine.wake()
+            if self._is_quiet(last) and self.world.now_s > start_s + 100:
+                break
+        self._errors()
+        if not self._is_quiet(last):
+            self.laws.object("G7", f"{last.name} does not become quiet: {_why_busy(last)}")
+            return
+        self.laws.check_journal(last.node, last.journal)
+        self.laws.check_quiet(last.node, last.journal)
+        self._check_parked(last)
+        if not self.laws.violations:
+            self._check_restore(last)
+
+    def _is_quiet(self, life: Life) -> bool:
+        """Whether nothing is left to do but what only a person can: a save that was interrupted in the middle."""
+        engine = life.engine
+        if engine.outage is not None or not engine.restored or engine.restore is not None:
+            return False
+        if engine.agenda.gone or engine.busy or engine.held:
+            return False
+        return all(self._is_torn(life.node, path) for path in engine.agenda.pending)
+
+    def _is_torn(self, node: Node, path: str) -> bool:
+        where = f"{FOLDER}/{path}"
+        if path.endswith("/") or not node.disk.exists(where):
+            return False
+        return (where, bytes(node.disk.find(where).content)) not in self.states
+
+    def _last_life(self) -> Life:
+        """The node that holds the prefix now; one is started if nobody does."""
+        holders = [life for life in self.lives if not life.is_dead and not life.lease.is_lost and life.lease.epoch]
+        if holders:
+            return max(holders, key=lambda life: life.lease.epoch)
+        waiting = [life for life in self.lives if not life.is_dead and not life.lease.is_lost]
+        if waiting:
+            return waiting[-1]
+        home = [node for node in self.nodes if not self.people[node.name].is_away and node.life is None]
+        return self._begin(home[-1] if home else self._new_node())
+
+    def _errors(self) -> None:
+        for life in self.lives:
+            error = life.error()
+            if error is not None and not isinstance(error, Crash):
+                self.laws.object("bug", f"{life.name} ended with {type(error).__name__}: {error}")
+
+    def _check_parked(self, last: Life) -> None:
+        """What a fenced node still had is in the bucket, under its name or stranded."""
+        stored = {version.content for version in self.bucket.history}
+        stranded = {version.content for key, version in self.bucket.live.items() if key.startswith(STRANDED)}
+        for life in self.lives:
+            if life.is_dead or life is last:
+                continue
+            self.laws.checked["parked"] += 1
+            for key, (content, _) in tree(life.node.disk).items():
+                if (f"{FOLDER}/{path_of(key)}", content) not in self.states:
+                    continue  # a program is in the middle of saving it
+                if content not in stored and content not in stranded:
+                    self.laws.object("G5", f"{life.name} was fenced, and {key!r} was not parked")
+
+    def _check_restore(self, last: Life) -> None:
+        """restore(flush(x)) == x, on a machine that knows nothing."""
+        expected = _looks(last.node)
+        node = self._new_node()
+        life = self._begin(node)
+        start_s = self.world.now_s
+        while not life.engine.restored and self.world.now_s < start_s + 120:
+            self.world.run(self.world.now_s + 5.0)
+        self.laws.checked["restore"] += 1
+        self._errors()
+        got = _looks(node)
+        for path in sorted(expected.keys() | got.keys()):
+            if expected.get(path) != got.get(path):
+                self.laws.object("restore", f"{path!r} was {expected.get(path)} and came back as {got.get(path)}")
+
+
+def _looks(node: Node) -> dict[str, tuple[object, ...]]:
+    """Content, kind, mode and time of everything that is saved of a folder."""
+    found: dict[str, tuple[object, ...]] = {}
+    for key, (content, is_link) in tree(node.disk).items():
+        if key.endswith("/"):
+            found[key] = (b"", False)
+            continue
+        inode = node.disk.find(f"{FOLDER}/{path_of(key)}")
+        found[key] = (content, True) if is_link else (content, False, inode.mode & 0o777, inode.mtime_ns)
+    return found
+
+
+def _why_busy(life: Life) -> str:
+    engine = life.engine
+    parts = {
+        "restored": engine.restored,
+        "pending": sorted(engine.agenda.pending)[:5],
+        "gone": sorted(engine.agenda.gone)[:5],
+        "busy": engine.busy,
+        "dirty": sorted(engine.dirty),
+        "outage": engine.outage and str(engine.outage.error),
+        "held": engine.held and engine.held.why,
+        "restore": engine.restore,
+        "epoch": life.lease.epoch,
+        "lost": life.lease.is_lost,
+    }
+    return ", ".join(f"{name}={value}" for name, value in parts.items())

@@ -1,0 +1,321 @@
+"""A machine with a disk, and one life of the sync process on it: the real engine, put together from simulated parts."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sync.engine import Engine, Limits
+from sync.lease import Lease
+from sync.parking import Parking
+from sync.plan import Guard
+from sync.state import Journal
+from sync.stores import Store
+from sync.stores.retry import Patience, Retrying
+from sync.work import Noted, Outcome
+from sync.work import World as Reach
+from tests.model.simulation.bucket import Bucket
+from tests.model.simulation.disk import Disk
+from tests.model.simulation.faults import Network
+from tests.model.simulation.memory_files import FOLDER, MemoryFiles
+from tests.model.simulation.memory_store import MemoryStore
+from tests.model.simulation.world import EPOCH_S, GATE_S, Crash, Fiber, World
+
+GATES_BETWEEN = 40  # about so many operations pass between two moments at which somebody else acts
+WORKERS = 3
+SPINS = 1000  # a turn takes about a millisecond for real
+
+
+class Plain:
+    """The parts that a life is put together from; a seeded bug replaces one of them."""
+
+    def store(self, store: Store) -> Store:
+        return store
+
+    def journal(self, connection: sqlite3.Connection, life: Life) -> Journal:
+        return GatedJournal(connection, life)
+
+    def lease(self, lease: Lease) -> Lease:
+        return lease
+
+    def engine(self, *parts: Any, **named: Any) -> Engine:
+        return Engine(*parts, **named)
+
+    def permit(self, lease: Lease) -> Callable[[], None]:
+        return lease.permit
+
+    def bell(self, engine: Engine) -> Callable[[str, str], None]:
+        return engine.mark
+
+
+class Node:
+    """A machine: what survives when its process dies."""
+
+    def __init__(self, world: World, name: str, states: set[tuple[str, bytes]]) -> None:
+        self.world = world
+        self.name = name
+        self.machine = name.split("/")[0]
+        self.skew_s = 0.0
+        self.disk = Disk(self.wall_ns, states)
+        self.disk.mkdir(FOLDER)
+        self.database = sqlite3.connect(":memory:", check_same_thread=False)
+        self.snapshots: list[bytes] = []  # of the database: a power cut may bring one of them back
+        self.grace_until_s: float | None = None
+        self.sent_at_s = 0.0
+        self.life: Life | None = None
+        self.deaf_until_s = -1.0
+
+    def was_deaf(self, ctime_ns: int) -> bool:
+        """Whether the watcher missed what happened then, so that only the next audit can tell."""
+        moment_s = (ctime_ns - int((EPOCH_S + self.skew_s) * 1e9)) / 1e9
+        return moment_s <= self.deaf_until_s + 0.1 and self.world.now_s < self.deaf_until_s + 120
+
+    def wall_ns(self) -> int:
+        """This machine's idea of the time."""
+        return self.world.clock_ns() + int(self.skew_s * 1e9)
+
+    def lose_journal(self) -> None:
+        """The state folder is gone."""
+        self.database = sqlite3.connect(":memory:", check_same_thread=False)
+        self.snapshots.clear()
+
+    def cut_power(self, rng: random.Random) -> None:
+        """What was not made durable may be gone: of the folder, and the newest commits of the journal."""
+        self.disk.cut_power(rng)
+        if self.snapshots and rng.random() < 0.7:
+            self.database = sqlite3.connect(":memory:", check_same_thread=False)
+            self.database.deserialize(self.snapshots[-1])
+
+
+class Life:
+    """One process on a node. An `Actor`: every operation of its threads passes `gate`."""
+
+    def __init__(
+        self,
+        node: Node,
+        bucket: Bucket,
+        network: Network,
+        number: int,
+        *,
+        parts: Plain | None = None,
+        profile: dict[str, Any] | None = None,
+    ) -> None:
+        self.node = node
+        self.world = node.world
+        self.name = node.name
+        self.bucket = bucket
+        self.network = network
+        self.number = number
+        self.parts = parts or Plain()
+        self.profile = profile or {}
+        self.is_dead = False
+        self.paused_until_s = 0.0
+        self.crash_in: int | None = None  # operations from now
+        self.on_turn: Callable[[], None] = lambda: None
+        self.rng = random.Random(f"{self.world.seed}/{node.name}/{number}")
+        self._gates_left = self.rng.randint(1, GATES_BETWEEN)
+        self._jobs: deque[Callable[[], Outcome]] = deque()
+        self._rings = self._ring
+        self.files = MemoryFiles(node.disk, self, EPOCH_S + node.skew_s)
+        self.inner = MemoryStore(bucket, self, network, epoch_s=EPOCH_S, **self.profile)
+        retrying = Retrying(self.inner, patience=Patience(attempts=3), clock=self, rng=self.rng)
+        retrying.pace = FreePace()  # type: ignore[assignment]
+        store = self.parts.store(retrying)
+        self.journal = self.parts.journal(node.database, self)
+        self.lease = self.parts.lease(Lease(store, self, node.machine, f"{node.name}:{number}"))
+        reach = Reach(
+            files=self.files,
+            store=store,
+            clock=self,
+            machine=node.machine,
+            permit=self.parts.permit(self.lease),
+            note_upload=lambda path, note: self.engine.post(Noted(path, note)),
+        )
+        parking = replace(reach, store=Parking(store, node.machine), permit=lambda: None, keeps_copies_here=False)
+        self.engine = self.parts.engine(
+            files=self.files,
+            store=store,
+            journal=self.journal,
+            clock=self,
+            lease=self.lease,
+            world=reach,
+            parking=parking,
+            submit=self._submit,
+            limits=Limits(workers=WORKERS, guard=Guard(files=12, ratio=0.5)),
+            new_id=lambda: f"folder-{node.name}-{number}-{self.rng.randrange(10**6)}",
+            wake=self._wake,
+        )
+        self._bell = self.parts.bell(self.engine)
+        self._control = Fiber(self.world, f"{self.name} control", self._run)
+        self._workers = [Fiber(self.world, f"{self.name} worker {n}", self._work) for n in range(WORKERS)]
+        self._idle: deque[Fiber] = deque()
+
+    # -- the process
+
+    def begin(self) -> None:
+        """Start it."""
+        self.node.life = self
+        self.node.disk.bells.append(self._rings)
+        self._control.start()
+        for worker in self._workers:
+            worker.start()
+
+    def die(self) -> None:
+        """SIGKILL: nothing of it happens any more; a transaction that was open is not."""
+        if self.is_dead:
+            return
+        self.is_dead = True
+        for fiber in (self._control, *self._workers):
+            fiber.kill()
+        if self.node.database.in_transaction:
+            self.node.database.execute("ROLLBACK")
+        if self._rings in self.node.disk.bells:
+            self.node.disk.bells.remove(self._rings)
+        if self.node.life is self:
+            self.node.life = None
+
+    def error(self) -> BaseException | None:
+        """What ended a thread of it that should not have ended."""
+        return next((f.error for f in (self._control, *self._workers) if f.error is not None), None)
+
+    def pause(self, seconds: float) -> None:
+        """SIGSTOP, and SIGCONT later."""
+        self.paused_until_s = self.world.now_s + seconds
+
+    def _run(self) -> None:
+        second, turns = 0, 0
+        while True:
+            wait_s = self.engine.turn()
+            self.on_turn()
+            if int(self.world.now_s) != second:
+                second, turns = int(self.world.now_s), 0
+            turns += 1
+            if turns > SPINS:
+                raise RuntimeError(f"{SPINS} turns in a second: the control thread spins")
+            self._here().park_until(self.world.now_s + min(max(wait_s, GATE_S), 30.0))
+            self._stop_here_if_paused()
+
+    def _submit(self, path: str, job: Callable[[], Outcome]) -> None:
+        del path
+        self._jobs.append(job)
+        if self._idle:
+            self._idle.popleft().wake()
+
+    def _work(self) -> None:
+        while True:
+            while self._jobs:
+                outcome = self._jobs.popleft()()
+                self.gate("outcome")
+                self.engine.post(outcome)
+            self._idle.append(self._here())
+            self._here().park()
+
+    def _wake(self) -> None:
+        if self.world.current is not self._control:
+            self._control.wake()
+
+    def _ring(self, kind: str, path: str) -> None:
+        """As inotify with the mask that the engine uses."""
+        if self.world.now_s < self.node.deaf_until_s:
+            return
+        if not path.startswith(f"{FOLDER}/") or path.startswith(f"{FOLDER}/.preflight"):
+            return
+        inner = path[len(FOLDER) + 1 :]
+        if kind in ("closed", "created", "moved", "deleted"):
+            is_folder = self.node.disk.exists(path) and self.node.disk.find(path).is_dir
+            is_closed = kind == "closed" or (kind == "moved" and self.node.disk.exists(path) and not is_folder)
+            self._bell(inner.rpartition("/")[0], inner if is_closed else "")
+            if kind == "created" and is_folder:
+                self._bell(inner, "")
+
+    # -- Actor
+
+    @property
+    def sent_at_s(self) -> float:
+        return self.node.sent_at_s
+
+    @sent_at_s.setter
+    def sent_at_s(self, value: float) -> None:
+        self.node.sent_at_s = value
+
+    def gate(self, label: str) -> None:
+        if self.is_dead:
+            raise Crash
+        self.world.note(f"{self.name} {label}")
+        self.world.now_s += GATE_S
+        if self.crash_in is not None:
+            self.crash_in -= 1
+            if self.crash_in <= 0:
+                self.world.note(f"{self.name} crashes")
+                self.world.at(self.world.now_s, self.die)
+                self._here().park()
+        self._gates_left -= 1
+        if self._gates_left <= 0:
+            self._gates_left = self.rng.randint(1, GATES_BETWEEN)
+            self._here().park_until(self.world.now_s + self.rng.choice((0.0, 0.001, 0.05)))
+        self._stop_here_if_paused()
+
+    def spend(self, seconds: float) -> None:
+        if self.is_dead:
+            raise Crash
+        self._here().park_until(self.world.now_s + seconds)
+        self._stop_here_if_paused()
+
+    def now_s(self) -> float:
+        return self.world.now_s
+
+    def later(self, after_s: float, what: Callable[[], None]) -> None:
+        self.world.at(self.world.now_s + after_s, what)
+
+    def body(self, path: Path) -> bytes:
+        return self.files.body(str(path))
+
+    # -- Clock
+
+    def now(self) -> float:
+        return EPOCH_S + self.world.now_s + self.node.skew_s
+
+    def monotonic(self) -> float:
+        return self.world.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.spend(seconds)
+
+    def _here(self) -> Fiber:
+        assert self.world.current is not None
+        return self.world.current
+
+    def _stop_here_if_paused(self) -> None:
+        while self.paused_until_s > self.world.now_s:
+            self._here().park_until(self.paused_until_s)
+
+
+class GatedJournal(Journal):
+    """The journal on a database in memory: a commit is a moment at which the process may die."""
+
+    def __init__(self, connection: sqlite3.Connection, life: Life) -> None:
+        super().__init__(connection)
+        self._life = life
+
+    def commit(self) -> None:
+        if not self._open:
+            return
+        self._life.gate("commit")
+        super().commit()
+        if self._life.rng.random() < 0.05:
+            self._life.node.snapshots[:] = [self._db.serialize()]
+
+
+class FreePace:
+    """No limit of requests in flight: a fiber must not wait on a real lock."""
+
+    window = 32.0
+
+    def enter(self) -> None: ...
+
+    def leave(self, *, throttled: bool) -> None: ...
