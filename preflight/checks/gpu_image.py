@@ -102,6 +102,7 @@ def _image_memory(context: Context) -> Reading:
     return Reading(float(device.memory_total_bytes), {"needed_bytes": need})
 
 
+# A broken need of severity NOTE is shown as a warning: the work goes on, more slowly or in part.
 CHECKS: tuple[Check, ...] = (
     gpu_check(
         "gpu.cuda",
@@ -122,7 +123,7 @@ CHECKS: tuple[Check, ...] = (
         "version",
         _ptx_jit,
         Limit(
-            severity=Severity.WARN,
+            severity=Severity.NOTE,
             advice="code compiled at run time fails with error 222 on this driver",
             why="a driver refuses PTX of a newer toolkit; ready-made kernels still run, so it is no reason to reject",
         ),
@@ -147,7 +148,7 @@ CHECKS: tuple[Check, ...] = (
         "version",
         _native_code,
         Limit(
-            severity=Severity.WARN,
+            severity=Severity.NOTE,
             blame=Blame.IMAGE,
             advice="the first use of the GPU compiles for minutes",
             why="PTX alone works, slowly at first",
@@ -160,7 +161,7 @@ CHECKS: tuple[Check, ...] = (
         "",
         _forward_compat,
         Limit(
-            severity=Severity.WARN,
+            severity=Severity.NOTE,
             blame=Blame.IMAGE,
             advice=_OTHER_IMAGE,
             why="repaired when kernels start, so a warning",
@@ -172,7 +173,7 @@ CHECKS: tuple[Check, ...] = (
         "GPU memory, against the image",
         "B",
         _image_memory,
-        Limit(severity=Severity.WARN, blame=Blame.ACCOUNT, why="the image's own statement"),
+        Limit(severity=Severity.NOTE, blame=Blame.ACCOUNT, why="the image's own statement"),
         "The image's manifest may name the least memory that its work needs.",
     ),
 )

@@ -16,6 +16,7 @@ from preflight.gpu.kernels import PTX_PATH, Kernels
 from preflight.gpu.promise import promised_flops, promised_link_bytes_per_s, promised_memory_bytes_per_s
 from preflight.gpu.reference import burn_words, fused_multiply_add, pattern_word
 from tests.support.fakegpu import KERNELS, profile
+from tests.support.ptx import Grid, Program
 
 
 def single(value: float) -> float:
@@ -125,3 +126,37 @@ def test_other_promises() -> None:
     assert promised_flops({"sm_count": 0}) is None
     assert promised_memory_bytes_per_s({}) is None
     assert promised_link_bytes_per_s({"generation": 9, "width": 16}) is None
+
+
+PROGRAM = Program(PTX_PATH.read_text())
+
+
+@pytest.mark.parametrize("kind", range(7))
+def test_the_ptx_fills_and_checks(kind: int) -> None:
+    quads, first, seed = 37, 1_000_003, 0x9E3779B9
+    memory = bytearray(16 * quads + 64)
+    found = 16 * quads
+    PROGRAM.run("preflight_fill", Grid(memory, (0, quads, first, kind, seed), blocks=2, threads=5))
+    words = struct.unpack(f"<{4 * quads}I", memory[: 16 * quads])
+    assert list(words) == [pattern_word(first + i, kind, seed) for i in range(4 * quads)]
+    PROGRAM.run("preflight_check", Grid(memory, (0, quads, first, kind, seed, found), blocks=2, threads=5))
+    assert bytes(memory[found:]) == bytes(64)
+
+
+def test_the_ptx_tells_what_is_wrong() -> None:
+    quads, found = 16, 256
+    memory = bytearray(256 + 64)
+    PROGRAM.run("preflight_fill", Grid(memory, (0, quads, 0, 0, 0), threads=4))
+    for index, value in ((9, 9 | 0x100), (50, 50 & ~0x20)):
+        memory[4 * index : 4 * index + 4] = value.to_bytes(4, "little")
+    PROGRAM.run("preflight_check", Grid(memory, (0, quads, 0, 0, 0, found), threads=4))
+    wrong, first, high, low = struct.unpack("<4I", memory[found : found + 16])
+    assert (wrong, ~first & 0xFFFFFFFF, high, low) == (2, 9, 0x100, 0x20)
+
+
+@pytest.mark.parametrize("iterations", [0, 1, 3, 4, 5, 33])
+def test_the_ptx_burns_the_known_bits(iterations: int) -> None:
+    memory = bytearray(4 * 21)
+    PROGRAM.run("preflight_burn", Grid(memory, (0, 21, iterations), blocks=2, threads=3))
+    words = struct.unpack("<21I", memory)
+    assert list(words) == (burn_words(iterations) * 3)[:21]

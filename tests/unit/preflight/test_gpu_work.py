@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from preflight.checks import Broken, Check, Context, NotExpected, Reading, gpu_m
 from preflight.errors import Unmeasured
 from preflight.gpu.kernels import burn_operations
 from preflight.gpu.memtest import reserve_bytes
-from preflight.model import Blame, Severity
+from preflight.model import Severity
 from sync.clock import SystemClock
 from tests.support.fakegpu import FakeGpu, profile
 
@@ -156,58 +155,6 @@ def test_a_copy_that_damages_data_rejects(way: str) -> None:
     assert rejecting(context(card(CORRUPT=way))) == ["gpu.copy_errors"]
 
 
-@pytest.mark.parametrize(
-    ("rc", "end"),
-    [
-        ("cuInit=100", "node"),
-        ("cuInit=3", "unknown"),
-        ("cuInit=101", "unknown"),
-        ("cuInit=802", "unknown"),
-        ("cuInit=803", "platform"),
-        ("cuInit=804", "image"),
-        ("cuInit=999", "unknown"),
-        ("cuInit=34", "image"),
-        ("cuDevicePrimaryCtxRetain=2", "unknown"),
-        ("cuDevicePrimaryCtxRetain=46", "unknown"),
-        ("cuDevicePrimaryCtxRetain=214", "node"),
-        ("cuModuleLoadDataEx=218", "unknown"),
-        ("cuModuleLoadDataEx=221", "platform"),
-        ("cuModuleLoadDataEx=222", "unknown"),
-        ("cuModuleGetFunction=500", "unknown"),
-        ("cuLaunchKernel=719", "node"),
-        ("cuLaunchKernel=702", "unknown"),
-        ("cuCtxSynchronize=700", "node"),
-        ("cuMemAlloc_v2=2", "unknown"),
-    ],
-)
-def test_codes_at_the_start(rc: str, end: str) -> None:
-    where = context(card(RC=rc))
-    assert outcome("gpu.start", where) == end
-    for name in ALL:  # nothing that comes later turns it into a proof against the node
-        if name != "gpu.start":
-            assert outcome(name, where) == "unknown"
-
-
-@pytest.mark.parametrize(
-    ("rc", "end"),
-    [
-        ("cuLaunchKernel=719@5", "node"),
-        ("cuLaunchKernel=700@40", "node"),
-        ("cuLaunchKernel=702@5", "unknown"),
-        ("cuEventSynchronize=715@3", "node"),
-        ("cuMemcpyHtoDAsync_v2=1@2", "unknown"),
-        ("cuMemcpyDtoHAsync_v2=719@12", "node"),
-        ("cuMemAlloc_v2=999@9", "unknown"),
-        ("cuEventSynchronize=600@9", "unknown"),
-    ],
-)
-def test_codes_under_load(rc: str, end: str) -> None:
-    where = context(card(RC=rc))
-    assert isinstance(outcome("gpu.start", where), float)
-    assert outcome("gpu.sound", where) == end
-    assert [name for name in rejecting(where) if name != "gpu.sound"] == []
-
-
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
 def test_memory_that_cannot_all_be_taken_is_tested_as_far_as_it_goes(share: float) -> None:
     where = context(card(ALLOC_LIMIT=str(int(24 * MIB * share))))
@@ -215,16 +162,6 @@ def test_memory_that_cannot_all_be_taken_is_tested_as_far_as_it_goes(share: floa
     tested = outcome("gpu.memory_tested", where)
     assert isinstance(tested, float)
     assert share - 0.12 <= tested <= share
-
-
-@pytest.mark.parametrize("call", ["cuInit", "cuModuleLoadDataEx", "cuLaunchKernel@9", "cuMemcpyDtoHAsync_v2@3"])
-@pytest.mark.parametrize("kind", ["SEGV", "HANG"])
-def test_a_driver_that_hangs_or_crashes_is_unknown_in_time(call: str, kind: str) -> None:
-    where = context(card(**{kind: call}))
-    began = time.monotonic()
-    assert rejecting(where) == []
-    assert outcome("gpu.sound", where) == "unknown"
-    assert time.monotonic() - began < 8.5
 
 
 def test_what_was_told_before_a_crash_stands() -> None:
@@ -247,16 +184,6 @@ def test_a_stuck_bit_that_is_gone_in_the_second_round(tmp_path: Path) -> None:
     machine = card(STUCK="0xabcde:0x10", ONCE=str(tmp_path / "once"))
     assert rejecting(context(machine)) == ["gpu.memory_errors"]
     assert rejecting(context(machine, round_number=1)) == []
-
-
-def test_no_compute_capability_granted_to_the_container_is_the_images() -> None:
-    machine = profile().but(cuda={})
-    where = context(FakeGpu({**machine.libraries, "PREFLIGHT_CUDA_LIB": "/nowhere/libcuda.so.1"}))
-    assert outcome("gpu.start", where) == "image"
-
-
-def test_hidden_devices_are_the_accounts() -> None:
-    assert outcome("gpu.start", context(card(RC="cuInit=100"), CUDA_VISIBLE_DEVICES="-1")) == Blame.ACCOUNT.value
 
 
 def test_no_gpu_and_none_expected() -> None:
