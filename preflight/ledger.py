@@ -2,7 +2,7 @@
 
 Below `.preflight/ledger/<group>/`:  `tokens/NN` one slot for each reallocation that the window allows, claimed
 by a conditional put, so 100 replicas starting together cannot take more; `checks/<check>/fail-<machine>`,
-`pass` and `try` for the breaker; `evidence/` one document for every verdict. Times are the server's own.
+`pass`, `open` and `try` for the breaker; `evidence/` one document for every verdict. Times are the server's own.
 """
 
 from __future__ import annotations
@@ -47,7 +47,10 @@ class Ledger:
         return f"{self._store.url}/{self._root}"
 
     def read(self, now_s: float, policy: Policy) -> Fleet:
-        """What deciding needs, in two listings. `now_s` is the server's time as well as we know it."""
+        """What deciding needs, in two listings. `now_s` is the server's time as well as we know it.
+
+        Writes only when it is the first to see that a check's breaker has opened: from then its pause counts.
+        """
         tokens = list(self._list("tokens/"))
         checks = list(self._list("checks/"))
         used = sum(1 for entry in tokens if now_s - entry.modified < policy.token_window_s)
@@ -55,13 +58,16 @@ class Ledger:
         demoted: set[str] = set()
         for check, entries in _by_check(checks).items():
             since = _last_pass(entries)
-            fails = sorted(entry.modified for entry in entries if _is_fail(entry) and entry.modified > since)
+            fails = [entry for entry in entries if _is_fail(entry) and entry.modified > since]
             failing[check] = len(fails)
-            if len(fails) > policy.breaker_machines:
-                opened = fails[policy.breaker_machines]
-                tried = max((entry.modified for entry in entries if entry.name.endswith("/try")), default=0.0)
-                if now_s - max(opened, tried) < policy.breaker_half_open_s:
-                    demoted.add(check)
+            if len(fails) <= policy.breaker_machines:
+                continue
+            opened = max((entry.modified for entry in entries if entry.name.endswith(("/open", "/try"))), default=0.0)
+            if opened <= since:
+                self._put(f"checks/{check}/open", {"machine": self._machine})
+                opened = now_s
+            if now_s - opened < policy.breaker_half_open_s:
+                demoted.add(check)
         return Fleet(True, "", used, failing, frozenset(demoted))
 
     def note(self, passed: Iterable[str], failed: Iterable[str]) -> None:
