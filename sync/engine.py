@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sync import conduct
-from sync.agenda import Agenda, Gone
+from sync.agenda import Agenda, Gone, home
 from sync.clock import Clock
 from sync.errors import Denied, DiskFull, LeaseLost, Misconfigured, SyncError, Throttled
 from sync.files import Files
@@ -272,6 +272,11 @@ class Engine:
         if outcome.is_racy:
             self.mark_now(outcome.path.rpartition("/")[0], now_s)
         self._settle_restore(outcome.path)
+        if self.restored and outcome.path not in self.agenda.pending:
+            # A scan found it gone or as it was while it was on its way: only another comparison tells which.
+            self.scanner.forget(home(outcome.path))
+            self.mark_now(outcome.path.rstrip("/").rpartition("/")[0], now_s)
+            self.scanner.forget(outcome.path.rstrip("/").rpartition("/")[0])
         self.agenda.done(outcome.path, outcome.row.entry, now_s)
         if outcome.was_sent:
             self.last_durable_at = self.clock.now()

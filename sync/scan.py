@@ -137,9 +137,11 @@ class Scanner:
             names.add(name)
             if plan.push(entry, rows.get(name)) is Op.PUT:
                 diff.changed[path] = entry
+        folders = frozenset(subfolders)
         for name in rows:
             path = join(folder, name)
-            if name not in names and not name.endswith("/") and not self.ignore.covers(path):
+            is_there = name[:-1] in folders if name.endswith("/") else name in names
+            if not is_there and not self.ignore.covers(path):
                 diff.gone.append(path)
         diff.subfolders = tuple(subfolders)
         diff.twins = frozenset(twins)
