@@ -72,6 +72,7 @@ class Disk:
         # (path, content) that a person's program left behind, on any disk that shares this set
         self.states: set[tuple[str, bytes]] = set() if states is None else states
         self.on_displaced: Callable[[str, Inode], None] = lambda path, node: None  # by the engine, from its name
+        self.hidden: dict[str, float] = {}  # path -> until when it cannot be read, in simulated seconds
         self.shown: set[bytes] = set()  # contents that the engine put where a person sees them
         self._unused: list[int] = []  # inode numbers to give out again, as ext4 does at once
         self.lost_power = 0

@@ -273,8 +273,10 @@ class Person:
         """A place that cannot be read for a while."""
         path = self._at(self._rng.choice(("d", "f/g", "run.py")))
         mode = self._disk.find(path).mode & 0o7777
+        hidden_s = self._rng.uniform(1, 20)
         self._disk.chmod(path, 0)
-        self._later(self._rng.uniform(1, 20), lambda: self._disk.chmod(path, mode))
+        self._disk.hidden[path] = self._world.now_s + hidden_s
+        self._later(hidden_s, lambda: self._disk.chmod(path, mode))
 
     def empty_the_folder(self) -> None:
         """rm -rf *."""
