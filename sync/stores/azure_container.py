@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import unicodedata
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from sync.stores import Meter, StoreFacts, Writes
 from sync.stores.answers import meaning
 from sync.stores.carrier import of_text
 from sync.stores.config import StoreConfig
-from sync.stores.exact import ExactNames
+from sync.stores.exact import ExactNames, unspeakable
 
 MAX_NAME_CHARS = 1024
 CONNECT_S = 5
@@ -100,7 +99,7 @@ class AzureContainer:
     def _full_for_writing(self, key: str) -> str:
         """Raises Unsupported for names that the listing's XML could not say, or that would become other names."""
         full = self._full(key)
-        if any(_unspeakable(char) for char in full):
+        if unspeakable(full):
             raise Unsupported("a listing of this container could not carry the name", where=key)
         self._names.check(full, key, f"{self._above}.preflight/probe/{uuid.uuid4().hex}/")
         return full
@@ -141,9 +140,3 @@ def of_response(error: azure_errors.HttpResponseError, key: str, place: str) -> 
         after_s=float(after) if after.isdigit() else None,
         said=str(getattr(error, "reason", "") or ""),
     )
-
-
-def _unspeakable(char: str) -> bool:
-    if char in "\t\n":
-        return False
-    return unicodedata.category(char) in {"Cc", "Cs"} or ord(char) & 0xFFFE == 0xFFFE

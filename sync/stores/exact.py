@@ -5,11 +5,12 @@ Seen: SeaweedFS stores `a//b` as `a/b` and `a\\b` as `a/b`; Azurite stores `a/..
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterable
 from threading import Lock
 from typing import Protocol
 
-from sync.errors import Corrupt, PreconditionFailed, Unsupported
+from sync.errors import Corrupt, Denied, PreconditionFailed, Unsupported
 
 SAMPLES = {"empty part": "x//y", "backslash": "x\\y", "dot": "x/./y", "two dots": "x/../y", "final dot": "x."}
 
@@ -49,8 +50,8 @@ class ExactNames:
         for name in wanted.values():
             try:
                 self._put(name)
-            except (Unsupported, PreconditionFailed, Corrupt):
-                continue  # refused is as good as answered: that kind is not stored
+            except (Unsupported, PreconditionFailed, Corrupt, Denied):
+                continue  # refused, or changed on its way so that the signature broke: that kind is not stored
         found = set(self._names(folder))
         for name in found:
             self._delete(name)
@@ -72,3 +73,11 @@ def doubtful(full: str) -> set[str]:
     if any(part.endswith(".") and part.strip(".") for part in parts) or "..." in parts:
         found.add("final dot")
     return found
+
+
+def unspeakable(full: str) -> bool:
+    """Whether XML cannot carry the name, so that a listing without URL encoding would break or lie."""
+    return any(
+        char not in "\t\n" and (unicodedata.category(char) in {"Cc", "Cs"} or ord(char) & 0xFFFE == 0xFFFE)
+        for char in full
+    )

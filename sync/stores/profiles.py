@@ -19,7 +19,9 @@ class Profile:
     name: str
     hosts: tuple[str, ...] = ()  # endpoint hosts end with one of these
     endpoint: str | None = None  # when none is configured; {region} is filled in
-    region: str | None = None  # signing region when none is configured and none can be discovered
+    region: str | None = None  # signing region when none is configured
+    region_in_host: str = ""  # pattern whose first group is the region in an endpoint's host
+    discovery_host: str | None = None  # where an unsigned request learns the bucket's region
     virtual_host: bool = False
     writes: Writes = Writes.FULL
     delete_if_match: bool = True
@@ -43,7 +45,16 @@ class Profile:
         )
 
 
-AWS = Profile("aws", (".amazonaws.com", ".amazonaws.com.cn"), virtual_host=True, etag_is_md5=True, exact_keys=True)
+AWS = Profile(
+    "aws",
+    (".amazonaws.com", ".amazonaws.com.cn"),
+    region_in_host=r"^s3[.-](?:dualstack\.)?([a-z]{2}-[a-z-]+-\d)\.",
+    discovery_host="s3.amazonaws.com",
+    virtual_host=True,
+    copy_if=True,
+    etag_is_md5=True,
+    exact_keys=True,
+)
 GENERIC = Profile("s3", region="us-east-1")
 PROFILES = (
     AWS,
@@ -51,9 +62,22 @@ PROFILES = (
     Profile("r2", (".r2.cloudflarestorage.com",), region="auto", delete_if_match=False, etag_is_md5=True),
     # B2: conditional headers answer NotImplemented and fail the whole upload; every version is kept anyway.
     Profile(
-        "b2", (".backblazeb2.com",), region="us-west-004", writes=Writes.NONE, delete_if_match=False, etag_is_md5=True
+        "b2",
+        (".backblazeb2.com",),
+        region="us-west-004",
+        region_in_host=r"^s3\.([a-z]+-[a-z]+-\d+)\.",
+        writes=Writes.NONE,
+        delete_if_match=False,
+        etag_is_md5=True,
     ),
-    Profile("wasabi", (".wasabisys.com",), region="us-east-1", writes=Writes.NONE, delete_if_match=False),
+    Profile(
+        "wasabi",
+        (".wasabisys.com",),
+        region="us-east-1",
+        region_in_host=r"^s3\.([a-z]+-[a-z]+-\d+)\.",
+        writes=Writes.NONE,
+        delete_if_match=False,
+    ),
     # GCS interoperability: If-Match on PUT is silently ignored. The native store (GOOGLE_*) has all guarantees.
     Profile("gcs-xml", ("storage.googleapis.com",), region="auto", writes=Writes.NONE, delete_if_match=False),
     Profile("minio", ("minio",), region="us-east-1", etag_is_md5=True, exact_keys=False),
@@ -61,6 +85,8 @@ PROFILES = (
         "oss",
         (".aliyuncs.com",),
         endpoint="https://s3.oss-{region}.aliyuncs.com",
+        region_in_host=r"oss-([a-z0-9-]+?)(?:-internal)?\.aliyuncs",
+        discovery_host="oss-cn-hangzhou.aliyuncs.com",
         virtual_host=True,
         writes=Writes.CREATE_ONLY,
         delete_if_match=False,
@@ -71,6 +97,7 @@ PROFILES = (
         "obs",
         (".myhuaweicloud.com", ".myhuaweicloud.eu"),
         endpoint="https://obs.{region}.myhuaweicloud.com",
+        region_in_host=r"^obs\.([a-z0-9-]+)\.",
         virtual_host=True,
         writes=Writes.NONE,
         delete_if_match=False,
@@ -82,6 +109,8 @@ PROFILES = (
         "cos",
         (".myqcloud.com", ".tencentcos.cn"),
         endpoint="https://cos.{region}.myqcloud.com",
+        region_in_host=r"^cos\.([a-z0-9-]+)\.",
+        discovery_host="cos.ap-guangzhou.myqcloud.com",
         virtual_host=True,
         writes=Writes.CREATE_ONLY,
         delete_if_match=False,

@@ -9,11 +9,12 @@ from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from sync.errors import Corrupt, Misconfigured, NotFound, PreconditionFailed, Unsupported
+from sync.errors import Corrupt, Misconfigured, NotFound, PreconditionFailed, Transient, Unsupported
 from sync.stores import ANY, Meter, Precondition, StoreFacts, Writes
 from sync.stores.carrier import fits_obstore
 from sync.stores.config import StoreConfig
-from sync.stores.exact import ExactNames
+from sync.stores.exact import ExactNames, unspeakable
+from sync.stores.places import configured_place, discovered_place
 from sync.stores.profiles import Profile, profile_for
 from sync.stores.s3_clients import Clients, Timeouts
 from sync.stores.s3_errors import translated
@@ -45,6 +46,7 @@ class S3Bucket:
         self._above = f"{config.prefix}/" if config.prefix else ""
         self._lock = Lock()
         self._made: Clients | None = None
+        self._place: tuple[str | None, str] | None = None  # endpoint and region once known
         self._answered = False
         self._names = ExactNames(
             exact=self.profile.exact_keys, put=self._put_name, names=self._list_names, delete=self._delete_name
@@ -60,7 +62,10 @@ class S3Bucket:
     def _clients(self) -> Clients:
         with self._lock:
             if self._made is None:
-                endpoint, region = self._place()
+                endpoint, region = self._place or configured_place(self.config, self.profile)
+                if region is None:
+                    endpoint, region = discovered_place(self.config, self.profile)
+                self._place = (endpoint, region)
                 self._made = Clients(self.config, self.profile, endpoint, region, self._times)
             return self._made
 
@@ -68,12 +73,16 @@ class S3Bucket:
     def _control(self) -> S3Client:
         return self._clients.control
 
-    def _place(self) -> tuple[str | None, str]:
-        region = self.config.region or self.profile.region or "us-east-1"
-        endpoint = self.config.endpoint
-        if endpoint is None and self.profile.endpoint is not None:
-            endpoint = self.profile.endpoint.format(region=region)
-        return endpoint, region
+    def _look_elsewhere(self) -> bool:
+        """After an answer that the bucket is in another place: whether the provider names one we have not tried."""
+        if self.profile.discovery_host is None or self.config.endpoint is not None:
+            return False
+        place = discovered_place(self.config, self.profile)
+        if place == self._place:
+            return False
+        with self._lock:
+            self._place, self._made = place, None
+        return True
 
     @contextmanager
     def _asking(self, verb: str, key: str, *, if_version: str | None = None, upload: bool = False) -> Iterator[None]:
@@ -90,6 +99,10 @@ class S3Bucket:
                 raise Unsupported("this server cannot store this name", where=key) from error
             if verb in {"put", "start"}:  # OBS answers this to path-style writes, while HeadBucket is content
                 raise Misconfigured("the server takes no writes here", where=self.url, hint=HINT_404) from error
+            raise
+        except Misconfigured as error:
+            if "elsewhere" in error.what and self._look_elsewhere():
+                raise Transient(f"the bucket is in {self._place}: asking there", where=key) from error
             raise
         self._answered = True
 
@@ -126,6 +139,8 @@ class S3Bucket:
 
     def _full_for_writing(self, key: str) -> str:
         full = self._full(key)
+        if not self.profile.url_encode and unspeakable(full):
+            raise Unsupported("a listing of this bucket could not carry the name", where=key)
         self._names.check(full, key, f"{self._above}.preflight/probe/{uuid.uuid4().hex}/")
         return full
 

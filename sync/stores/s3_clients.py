@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
 from threading import Lock, local
@@ -41,6 +41,8 @@ class Clients:
     def __init__(
         self, config: StoreConfig, profile: Profile, endpoint: str | None, region: str, times: Timeouts
     ) -> None:
+        if "." in config.bucket and profile.name == "aws":  # its certificate covers no further dots
+            profile = replace(profile, virtual_host=False)
         self.control = _control(config, profile, endpoint, region, times)
         self.sending = _bytes(config, profile, endpoint, region, times, whole_s=times.send_s, each_read=False)
         self.reading = _bytes(config, profile, endpoint, region, times, whole_s=24 * 3600.0, each_read=True)
@@ -90,7 +92,7 @@ def _timestamp(text: Any) -> datetime:
     try:
         return datetime.fromisoformat(text)
     except (TypeError, ValueError):
-        return cast("datetime", parse_timestamp(text))
+        return parse_timestamp(text)
 
 
 def _control(config: StoreConfig, profile: Profile, endpoint: str | None, region: str, times: Timeouts) -> S3Client:

@@ -17,9 +17,10 @@ from sync.stores.retry import Retrying
 from tests.support.azurite import AzureServer, azurite
 from tests.support.fakegcs import GcsServer, fakegcs
 from tests.support.moto import S3Server, moto
+from tests.support.s3dialect import COS, DIALECTS, OBS, OSS, DialectServer, dialect_server
 from tests.support.seaweed import seaweed
 
-BACKENDS = ("file", "seaweed", "moto", "azurite", "fakegcs")
+BACKENDS = ("file", "seaweed", "moto", "azurite", "fakegcs", "oss", "obs", "cos")
 
 
 @dataclass
@@ -50,7 +51,7 @@ def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 @pytest.fixture(scope="session")
 def azurite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureServer]:
-    with azurite(tmp_path_factory.mktemp("azurite", "fakegcs")) as server:
+    with azurite(tmp_path_factory.mktemp("azurite", "fakegcs", "oss", "obs", "cos")) as server:
         server.create_container("contract")
         yield server
 
@@ -62,15 +63,37 @@ def fakegcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsServ
         yield server
 
 
+@pytest.fixture(scope="session")
+def oss_server() -> Iterator[DialectServer]:
+    with dialect_server(OSS) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def obs_server() -> Iterator[DialectServer]:
+    with dialect_server(OBS) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def cos_server() -> Iterator[DialectServer]:
+    with dialect_server(COS) as server:
+        yield server
+
+
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     """One entry of BACKENDS."""
     name: str = request.param
+    if name in DIALECTS:
+        server = request.getfixturevalue(f"{name}_server")
+        request.getfixturevalue("monkeypatch").setenv("http_proxy", server.proxy)
+        return Backend(name, server.config(f"user/{uuid.uuid4().hex[:8]}"))
     prefix = f"user/{uuid.uuid4().hex[:8]}"
     if name == "file":
         return Backend(name, file_config(tmp_path / "bucket"))
-    server: S3Server | AzureServer | GcsServer = request.getfixturevalue(f"{name}_server")
-    return Backend(name, server.config("contract", prefix))
+    started: S3Server | AzureServer | GcsServer = request.getfixturevalue(f"{name}_server")
+    return Backend(name, started.config("contract", prefix))
 
 
 @pytest.fixture(params=["plain", "retrying"])
