@@ -71,6 +71,14 @@ def report(as_json: Annotated[bool, typer.Option("--json", help="the document as
     raise typer.Exit(commands_checks.report(os.environ, as_json=as_json))
 
 
+@app.command()
+def settings() -> None:
+    """Every environment variable, its default and its meaning (Markdown)."""
+    from preflight.variables import page
+
+    sys.stdout.write(page())
+
+
 def mount(first: str) -> None:
     """Add the commands of the other parts: all of them for `--help`, else only the one that is asked for."""
     everything = first in ("", "--help", "-h")

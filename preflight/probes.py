@@ -9,7 +9,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from preflight.board import Answer, Board, Level, Line, Stage
+from preflight.board import Answer, Board, Level, Line, Stage, min_warn
 from sync.status import STALE_AFTER_S
 
 KINDS = ("startupz", "livez", "readyz")
@@ -19,7 +19,7 @@ SYNC_SHOWN = (
     "state", "why", "hint", "stale", "restore", "restored", "pending_files", "pending_bytes", "oldest_pending_s",
     "last_durable_at", "held_count",
 )  # fmt: skip
-SERVING_PAGE = frozenset({Stage.CHECKING, Stage.RESTORING, Stage.OPENING, Stage.BAD_SETTINGS})
+LEAVING = frozenset({Stage.STOPPING, Stage.HANDING_BACK})
 
 
 @cache
@@ -43,15 +43,16 @@ def narrowed(answer: Answer, name: str, *, exclude: str, strict: bool) -> Answer
 
 
 def page_counts(board: Board, answer: Answer) -> Answer:
-    """`?page=1`: our own page on JupyterLab's port counts as an answer, so that a gateway shows it to people."""
+    """`?page=1`: whatever the app's port shows to people counts: the app, or our page in its place.
+
+    For gateways that would hide the page, and for platforms that throw a node away when it is not ready for long.
+    Only a node on its way out is not ready then.
+    """
     stage = board.facts.stage
-    if stage not in SERVING_PAGE:
+    if stage in LEAVING:
         return answer
-    page = Line("page", Level.PASS, f"JupyterLab's port shows the start-up page ({stage.value})")
-    others = tuple(
-        dataclasses.replace(line, level=Level.WARN) if line.level is Level.FAIL else line for line in answer.lines
-    )
-    return Answer(True, (page, *others))
+    page = Line("page", Level.PASS, f"the page stands in for it ({stage.value})")
+    return Answer(True, (page, *(dataclasses.replace(one, level=min_warn(one.level)) for one in answer.lines)))
 
 
 def verbose_text(kind: str, answer: Answer) -> str:
