@@ -70,6 +70,11 @@ def show_cuda(version: Cuda | None) -> str:
     return "?" if version is None else f"{version[0]}.{version[1]}"
 
 
+def manifest_path(environ: Mapping[str, str], otherwise: Path = MANIFEST_PATH) -> Path:
+    """Where the manifest is."""
+    return Path(environ[MANIFEST_VARIABLE]) if environ.get(MANIFEST_VARIABLE) else otherwise
+
+
 def read_image(path: Path) -> Image:
     """The manifest at `path`; an empty Image when there is none, one with `problem` when it cannot be understood."""
     try:

@@ -137,6 +137,7 @@ class Launch:
             preparing.result()
         except BadSettings as bad:
             return self._refuse(bad.problems)
+        plan.repair(outcome.report)
         for warning in plan.warnings:
             log.warning(warning)
         self.board.post(

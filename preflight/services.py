@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import re
@@ -9,11 +10,12 @@ import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from preflight import app_metrics, reporting
 from preflight.board import Board, Stage
 from preflight.errors import BadSettings, PreflightError
+from preflight.gpu.repair import repaired
 from preflight.lab.launch import LabLaunch, prepare
 from preflight.lab.settings import LabSettings
 from preflight.processes import Command, console_script
@@ -76,6 +78,12 @@ class Plan:
         self._password = self._lab.generated_password
         self.warnings = self._lab.warnings
         self.url = self._lab.url
+
+    def repair(self, report: Mapping[str, Any] | None) -> None:
+        """What the checks found and a variable can cure is cured for the app (preflight/gpu/repair.py)."""
+        self._environ = repaired(self._environ, report)
+        if self._lab is not None:
+            self._lab = dataclasses.replace(self._lab, env=repaired(self._lab.env, report))
 
     def take_password(self) -> str | None:
         """The generated password, once."""

@@ -150,7 +150,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     gpu_check(
         "gpu.memory_held",
-        "GPU memory held by others at start",
+        "GPU memory held by others",
         "ratio",
         _device_check(_memory_held, "memory"),
         Limit(
@@ -187,7 +187,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     gpu_check(
         "gpu.throttle",
-        "GPU slowed down by heat or power",
+        "GPU slowed by heat or power",
         "count",
         _device_check(_throttle, "throttle"),
         Limit(

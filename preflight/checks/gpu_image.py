@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from preflight.checks import Broken, Check, Context, NotExpected, Reading
 from preflight.errors import Unmeasured
-from preflight.gpu.round import first_device, gpu_check, image, snapshot
+from preflight.gpu.round import first_device, gpu_check, image, snapshot, worked
 from preflight.gpu.snapshot import Snapshot
 from preflight.image import Fit, fit_arch, fit_driver, fit_jit, forward_compat_dir, show_cuda
 from preflight.model import Blame, Limit, Severity, Status
@@ -75,15 +75,19 @@ def _native_code(context: Context) -> Reading:
 
 
 def _forward_compat(context: Context) -> Reading:
-    snapshot(context)
+    """Only GeForce cards are known to refuse them beforehand; of others CUDA's own answer (804) tells."""
+    taken = snapshot(context)
     found = forward_compat_dir(image(context), context.environ.get("LD_LIBRARY_PATH", ""))
-    if found:
+    if not found:
+        return Reading("none")
+    name = next((device.name for device in taken.devices if device.name), None) or ""
+    if "GeForce" in name or worked(context).told.get("compat_left_out"):
         raise Broken(
-            f"LD_LIBRARY_PATH holds forward-compatibility libraries ({found}), which work on data-centre GPUs only",
+            f"LD_LIBRARY_PATH holds forward-compatibility libraries ({found}), which this GPU does not support",
             blame=Blame.IMAGE,
-            advice="on other GPUs every CUDA call fails with error 804; the folder is left out when kernels start",
+            advice="with them every CUDA call fails with error 804; they are left out when JupyterLab is started",
         )
-    return Reading("none")
+    return Reading(found)
 
 
 def _image_memory(context: Context) -> Reading:
@@ -106,7 +110,7 @@ def _image_memory(context: Context) -> Reading:
 CHECKS: tuple[Check, ...] = (
     gpu_check(
         "gpu.cuda",
-        "CUDA of the driver, against the image",
+        "CUDA of the driver",
         "version",
         _cuda,
         Limit(
@@ -131,7 +135,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     gpu_check(
         "gpu.compute_capability",
-        "Compute capability, against the image",
+        "Compute capability",
         "version",
         _capability,
         Limit(
@@ -157,7 +161,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     gpu_check(
         "gpu.forward_compat",
-        "Forward-compatibility libraries",
+        "No forward-compatibility files",
         "",
         _forward_compat,
         Limit(
@@ -170,7 +174,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     gpu_check(
         "gpu.image_memory",
-        "GPU memory, against the image",
+        "GPU memory that the image needs",
         "B",
         _image_memory,
         Limit(severity=Severity.NOTE, blame=Blame.ACCOUNT, why="the image's own statement"),

@@ -27,7 +27,14 @@ def _memory_errors(context: Context) -> Reading:
     told, suspects = _suspects(context)
     hard = [suspect for suspect in suspects if suspect["again"]]
     detail = {key: told[key] for key in ("tested_bytes", "patterns", "took_s")} | {"stuck": hard}
-    return Reading(float(len({suspect["word"] for suspect in hard})), detail)
+    advice = "; ".join(_where(suspect) for suspect in hard[:1])
+    return Reading(float(len({suspect["word"] for suspect in hard})), detail, advice=advice)
+
+
+def _where(suspect: Mapping[str, object]) -> str:
+    bits = f"bits {suspect['bits_stuck_at_1']} stuck at 1, {suspect['bits_stuck_at_0']} at 0"
+    where = f"byte {suspect['byte']} of the tested part, device address {suspect['address']:#x}"
+    return f"this GPU's memory is broken ({where}): {bits}"
 
 
 def _flips(context: Context) -> Reading:
@@ -65,7 +72,7 @@ def _memory_speed(context: Context) -> Reading:
 CHECKS: tuple[Check, ...] = (
     gpu_check(
         "gpu.memory_errors",
-        "GPU memory words that are wrong again",
+        "GPU memory: stuck words",
         "count",
         _memory_errors,
         Limit(
@@ -75,10 +82,11 @@ CHECKS: tuple[Check, ...] = (
             why="the same word wrong twice, written anew in between, and again in a second process",
         ),
         "Patterns over at least 90 % of the free memory; the first wrong word and its bits are told.",
+        hard=True,
     ),
     gpu_check(
         "gpu.memory_flips",
-        "GPU memory errors that did not repeat",
+        "GPU memory: passing flips",
         "count",
         _flips,
         Limit(
@@ -91,7 +99,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     gpu_check(
         "gpu.memory_tested",
-        "Share of free GPU memory tested",
+        "GPU memory tested",
         "ratio",
         _tested,
         Limit(at_least=0.6, severity=Severity.NOTE, why="0.9 is taken; what spilled to the host is not tested"),
@@ -99,7 +107,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     gpu_check(
         "gpu.memory_resident",
-        "GPU memory that is really on the card",
+        "GPU memory on the card",
         "B",
         _resident,
         Limit(
@@ -109,7 +117,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     gpu_check(
         "gpu.resident_share",
-        "Share of free GPU memory really on the card",
+        "GPU memory not spilled",
         "ratio",
         _resident_share,
         Limit(

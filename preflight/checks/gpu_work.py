@@ -116,7 +116,7 @@ _SLOW_LINK = Limit(
 CHECKS: tuple[Check, ...] = (
     gpu_check(
         "gpu.start",
-        "CUDA starts and runs a kernel",
+        "CUDA starts",
         "s",
         _start,
         Limit(
@@ -130,17 +130,18 @@ CHECKS: tuple[Check, ...] = (
     ),
     gpu_check(
         "gpu.sound",
-        "GPU hardware errors while working",
+        "GPU errors at work",
         "count",
         _sound,
         Limit(at_most=0.0, severity=Severity.REJECT, advice="the GPU fails while it works", why="known-good kernels"),
         "A card that dies under load answers with codes that a healthy one never gives to the same kernels.",
+        hard=True,
     ),
     gpu_check("gpu.h2d", "Copy to the GPU", "B/s", _copy("h2d"), _SLOW_LINK, "Median of five pinned copies."),
     gpu_check("gpu.d2h", "Copy from the GPU", "B/s", _copy("d2h"), _SLOW_LINK, "Median of five pinned copies."),
     gpu_check(
         "gpu.link_share",
-        "Copy speed of what the link promises",
+        "Copy speed, of the link's",
         "ratio",
         _copy_share,
         Limit(
@@ -153,15 +154,16 @@ CHECKS: tuple[Check, ...] = (
     ),
     gpu_check(
         "gpu.copy_errors",
-        "Wrong words after copying",
+        "Words wrong after copying",
         "count",
         _copy_errors,
         Limit(at_most=0.0, severity=Severity.REJECT, advice=_BROKEN_ADVICE, why="a copy must not change a bit"),
         "What was made on the GPU goes to the host and back, and is compared.",
+        hard=True,
     ),
     gpu_check(
         "gpu.compute",
-        "Speed of what the GPU's attributes promise",
+        "GPU speed, of its rated",
         "ratio",
         _compute,
         Limit(
@@ -174,10 +176,11 @@ CHECKS: tuple[Check, ...] = (
     ),
     gpu_check(
         "gpu.compute_errors",
-        "Wrong results of the GPU",
+        "Wrong GPU results",
         "count",
         _compute_errors,
         Limit(at_most=0.0, severity=Severity.REJECT, advice=_BROKEN_ADVICE, why="every bit is known beforehand"),
         "A chaotic iteration turns one wrong bit into a wrong result; the CPU computes the same bits.",
+        hard=True,
     ),
 )

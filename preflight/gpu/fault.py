@@ -21,6 +21,7 @@ class Fault:
     advice: str
 
 
+COMPAT_NOT_SUPPORTED = 804
 _ANOTHER_NODE = "the GPU of this node does not work"
 _PROOFS: dict[int, Fault] = {
     WRONG_RESULT: Fault("the GPU did not write what a known-good kernel writes", Blame.NODE, _ANOTHER_NODE),
@@ -47,7 +48,7 @@ _PROOFS: dict[int, Fault] = {
         Blame.PLATFORM,
         "restart the container: the driver was probably updated under it",
     ),
-    804: Fault(
+    COMPAT_NOT_SUPPORTED: Fault(
         "forward-compatibility libraries were found first, and this GPU does not support them",
         Blame.IMAGE,
         "remove cuda-compat from LD_LIBRARY_PATH: it works on data-centre GPUs only",

@@ -6,7 +6,6 @@ Without a GPU and without anybody expecting one, every GPU check is skipped.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from preflight.checks import Check, Context, Lane, NotExpected, Reading
 from preflight.errors import Unmeasured
@@ -15,7 +14,7 @@ from preflight.gpu.readings import LIMIT_S, read_snapshot
 from preflight.gpu.snapshot import Device, Snapshot
 from preflight.gpu.worked import LIMIT_S as WORK_LIMIT_S
 from preflight.gpu.worked import Worked, run_work
-from preflight.image import MANIFEST_VARIABLE, Image, read_image
+from preflight.image import Image, manifest_path, read_image
 from preflight.model import Limit
 
 EXPECT_VARIABLE = "PREFLIGHT_EXPECT_GPU"
@@ -49,7 +48,9 @@ def snapshot(context: Context) -> Snapshot:
 
 def image(context: Context) -> Image:
     """The image's manifest. Raises Unmeasured when there is one that cannot be understood."""
-    read = context.shared.once("image.manifest", lambda: read_image(_manifest_path(context)))
+    read = context.shared.once(
+        "image.manifest", lambda: read_image(manifest_path(context.environ, context.image_manifest))
+    )
     if read.problem:
         raise Unmeasured(read.problem)
     return read
@@ -71,7 +72,8 @@ def worked(context: Context) -> Worked:
 
     def work() -> Worked:
         longer = context.round_number > 0
-        return run_work(context.environ, context.clock, longer=longer, stopped=context.stopped)
+        need = read_image(manifest_path(context.environ, context.image_manifest))
+        return run_work(context.environ, context.clock, longer=longer, stopped=context.stopped, image=need)
 
     done = context.shared.once("gpu.work", work)
     failure = done.failure("cuda_start")
@@ -97,11 +99,6 @@ def number(told: Mapping[str, object], key: str) -> float:
     return float(value)
 
 
-def _manifest_path(context: Context) -> Path:
-    told = context.environ.get(MANIFEST_VARIABLE, "")
-    return Path(told) if told else context.image_manifest
-
-
 def gpu_check(
     name: str,
     title: str,
@@ -111,6 +108,7 @@ def gpu_check(
     why: str,
     every_s: float | None = None,
     deadline_s: float = _DEADLINE_S,
+    hard: bool = False,
 ) -> Check:
     """A check of the GPU lane."""
-    return Check(name, title, unit, Lane.GPU, measure, limit, deadline_s, every_s, why)
+    return Check(name, title, unit, Lane.GPU, measure, limit, deadline_s, every_s, why, hard=hard)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from preflight.gpu.fault import describe_code
+from preflight.gpu.fault import COMPAT_NOT_SUPPORTED, describe_code
 from preflight.gpu.watchdog import Outcome, run_child
+from preflight.image import Image, without_compat
 from sync.clock import Clock
 
 LIMIT_S = 8.0
@@ -56,14 +57,35 @@ class Worked:
 
 
 def run_work(
-    environ: Mapping[str, str], clock: Clock, *, longer: bool = False, stopped: threading.Event | None = None
+    environ: Mapping[str, str],
+    clock: Clock,
+    *,
+    longer: bool = False,
+    stopped: threading.Event | None = None,
+    image: Image,
 ) -> Worked:
-    """Lets the GPU work in a fresh child; takes at most LIMIT_S, whatever the driver does."""
+    """Lets the GPU work in a fresh child; takes at most LIMIT_S, whatever the driver does.
+
+    Error 804 with forward-compatibility libraries ahead is tried again without them, as kernels will be started:
+    then `compat_left_out` is told.
+    """
     arguments = ["longer=1"] if longer else []
-    outcome = run_child(
-        "work", environ, clock, arguments=arguments, limit_s=LIMIT_S, quiet_s=_START_QUIET_S, stopped=stopped
-    )
-    return assemble_work(outcome)
+    end_s = clock.monotonic() + LIMIT_S
+
+    def once(variables: Mapping[str, str]) -> Worked:
+        limit_s = max(0.1, end_s - clock.monotonic())
+        outcome = run_child(
+            "work", variables, clock, arguments=arguments, limit_s=limit_s, quiet_s=_START_QUIET_S, stopped=stopped
+        )
+        return assemble_work(outcome)
+
+    worked = once(environ)
+    failure = worked.failure("cuda_start")
+    path = environ.get("LD_LIBRARY_PATH", "")
+    if failure is None or failure.code != COMPAT_NOT_SUPPORTED or without_compat(image, path) == path:
+        return worked
+    again = once({**environ, "LD_LIBRARY_PATH": without_compat(image, path)})
+    return replace(again, told={**again.told, "compat_left_out": True})
 
 
 def assemble_work(outcome: Outcome) -> Worked:

@@ -8,6 +8,7 @@
  * PREFLIGHT_CUDA_FAKE_STUCK  "0xabcdef:0x10": these bits of this word of the card are stuck at 1 ("!0x10": at 0)
  * PREFLIGHT_CUDA_FAKE_FLIP   "3:0x1234:0x1": before the 3rd check these bits of that word flip, once
  * PREFLIGHT_CUDA_FAKE_WRONG  "always" or "once": a burn gives a wrong result
+ * PREFLIGHT_CUDA_FAKE_COMPAT "1": error 804 while a folder named compat is in LD_LIBRARY_PATH
  * PREFLIGHT_CUDA_FAKE_CORRUPT "h2d" or "d2h": every large copy that way damages a byte
  * Numbers: …_TOTAL _FREE (bytes) _RESIDENT (bytes of the card beyond which memory is the host's: slow)
  *   _H2D _D2H _MEMORY _SPILLED (bytes a second) _COMPUTE (share of the peak) _CUDA _COUNT _CC _NAME _SM _KHZ
@@ -131,7 +132,11 @@ static double memory_speed(const void *at) {
     return offset >= (size_t)number(P "RESIDENT", 1e18) ? number(P "SPILLED", 12e9) : number(P "MEMORY", 360e9);
 }
 
-int cuInit(unsigned flags) { (void)flags; CALL("cuInit"); return 0; }
+int cuInit(unsigned flags) {
+    (void)flags;
+    CALL("cuInit");
+    return *text(P "COMPAT", "") && strstr(text("LD_LIBRARY_PATH", ""), "/compat") ? 804 : 0;
+}
 int cuDriverGetVersion(int *out) { CALL("cuDriverGetVersion"); *out = (int)number(P "CUDA", 12080); return 0; }
 int cuDeviceGetCount(int *out) { CALL("cuDeviceGetCount"); *out = (int)number(P "COUNT", 1); return 0; }
 int cuDeviceGet(int *out, int ordinal) {

@@ -24,6 +24,7 @@ from preflight.gpu.kernels import Kernels
 from preflight.gpu.reference import burn_words, pattern_word
 from preflight.gpu.sample import take_sample
 from preflight.gpu.worked import run_work
+from preflight.image import Image
 from sync.clock import SystemClock
 
 CHECKS: tuple[Check, ...] = (*gpu.CHECKS, *gpu_image.CHECKS, *gpu_memory.CHECKS, *gpu_work.CHECKS)
@@ -93,7 +94,7 @@ def main() -> int:
     began_s = time.perf_counter()
     rounds = [run_checks(0), run_checks(1)]
     took_s = time.perf_counter() - began_s
-    work = run_work(os.environ, SystemClock())
+    work = run_work(os.environ, SystemClock(), image=Image())
     wrong = prove_kernels()
     for number, seen in enumerate(rounds):
         print(f"round {number}")

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from preflight.checks import Broken, Check, Context, NotExpected, Reading, gpu_memory, gpu_work
+from preflight.checks import Broken, Check, Context, NotExpected, Reading, gpu_image, gpu_memory, gpu_work
 from preflight.errors import Unmeasured
 from preflight.gpu.kernels import burn_operations
 from preflight.gpu.memtest import reserve_bytes
+from preflight.gpu.repair import repaired
 from preflight.model import Severity
 from sync.clock import SystemClock
 from tests.support.fakegpu import FakeGpu, profile
@@ -184,6 +185,32 @@ def test_a_stuck_bit_that_is_gone_in_the_second_round(tmp_path: Path) -> None:
     machine = card(STUCK="0xabcde:0x10", ONCE=str(tmp_path / "once"))
     assert rejecting(context(machine)) == ["gpu.memory_errors"]
     assert rejecting(context(machine, round_number=1)) == []
+
+
+def test_error_804_is_repaired_and_told() -> None:
+    where = context(
+        profile().but(values={"NAME": "NVIDIA H20"}, cuda={"COMPAT": "1"}),
+        LD_LIBRARY_PATH="/usr/local/cuda/compat:/lib",
+    )
+    assert isinstance(outcome("gpu.start", where), float)
+    compat = next(check for check in gpu_image.CHECKS if check.name == "gpu.forward_compat")
+    with pytest.raises(Broken, match="forward-compatibility"):
+        compat.measure(where)
+
+
+def test_forward_compatibility_on_a_card_that_supports_it_is_fine() -> None:
+    machine = profile().but(values={"NAME": "NVIDIA H20"})
+    where = context(machine, LD_LIBRARY_PATH="/usr/local/cuda/compat:/lib")
+    compat = next(check for check in gpu_image.CHECKS if check.name == "gpu.forward_compat")
+    assert compat.measure(where) == Reading("/usr/local/cuda/compat")
+
+
+def test_the_notebook_starts_without_what_was_refused() -> None:
+    environ = {"LD_LIBRARY_PATH": "/usr/local/cuda/compat:/lib", "A": "b"}
+    found = {"checks": [{"name": "gpu.forward_compat", "status": "warn"}]}
+    assert repaired(environ, found) == {"LD_LIBRARY_PATH": "/lib", "A": "b"}
+    for report in (None, {}, {"checks": [{"name": "gpu.forward_compat", "status": "pass"}]}):
+        assert repaired(environ, report) == environ
 
 
 def test_no_gpu_and_none_expected() -> None:
