@@ -121,7 +121,8 @@ def checks(facts: Facts) -> Iterator[Metric]:
     yield status
     yield took
     if found:
-        has_gpu = any(one["name"] == "gpu.count" and one.get("status") == "pass" for one in found)
+        latest = {str(one["name"]): one.get("status") for one in (*found, *facts.monitor.get("readings", ()))}
+        has_gpu = latest.get("gpu.count") == "pass"
         yield _gauge("preflight_gpu_up", "1 when a GPU can be used; always there", float(has_gpu))
     yield from named_readings({**_readings(found), **_readings(facts.monitor.get("readings", ()))})
     action = (facts.report or {}).get("action") or {}

@@ -39,7 +39,7 @@ CHECKS = (
         "advice": "large files take longer to be saved; nothing is lost",
     },
     {
-        "name": "bucket.rtt",
+        "name": "bucket.latency",
         "title": "Bucket: round trip",
         "status": "pass",
         "observed": 0.083,

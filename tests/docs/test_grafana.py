@@ -1,0 +1,90 @@
+"""Dashboard and alerts ask only for series that exist; Prometheus' own tool agrees where it is installed."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from preflight.metrics import exposition
+from tests.support.page_states import boards
+
+SERIES = re.compile(r"\b((?:preflight|sync)_[a-z0-9_]+)\b")
+# Series of readings that this machine has no hardware for, and of events that did not happen.
+ELSEWHERE = {
+    "preflight_gpu_temperature_celsius",
+    "preflight_memory_free_bytes",
+    "preflight_disk_free_bytes",
+}
+
+
+def promtool(*words: str, stdin: str = "") -> None:
+    """Prometheus' own check, where it is installed (Debian: `prometheus`)."""
+    tool = shutil.which("promtool")
+    if tool is None:
+        return  # the parsing below has looked at everything already
+    done = subprocess.run([tool, *words], input=stdin, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The exposition of every state, as Prometheus text and as OpenMetrics."""
+    made = {}
+    for name, board in boards(tmp_path_factory.mktemp("boards")).items():
+        render = exposition(board)
+        made[name] = render("")[1].decode()
+        made[f"{name} (open)"] = render("application/openmetrics-text; version=1.0.0")[1].decode()
+    return made
+
+
+def named(texts: dict[str, str]) -> set[str]:
+    """Every series and every declared metric of any state."""
+    found: set[str] = set()
+    for name, text in texts.items():
+        if "(open)" not in name:
+            for family in text_string_to_metric_families(text):
+                found |= {family.name, f"{family.name}_total"} | {sample.name for sample in family.samples}
+    return found
+
+
+def test_every_state_can_be_scraped(texts: dict[str, str]) -> None:
+    for name, text in texts.items():
+        if "(open)" in name:
+            assert text.endswith("# EOF\n")
+        else:
+            assert list(text_string_to_metric_families(text))
+            promtool("check", "metrics", stdin=text)
+
+
+def test_the_dashboard_asks_for_what_exists(repository: Path, texts: dict[str, str]) -> None:
+    dashboard = json.loads((repository / "docs" / "grafana" / "preflight-lab.json").read_text())
+    asked = {name for panel in dashboard["panels"] for one in panel["targets"] for name in SERIES.findall(one["expr"])}
+    assert asked - named(texts) - ELSEWHERE == set()
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
+
+
+def test_the_alerts_ask_for_what_exists(repository: Path, texts: dict[str, str]) -> None:
+    path = repository / "docs" / "grafana" / "alerts.yml"
+    asked = {name for line in path.read_text().splitlines() if "expr:" in line for name in SERIES.findall(line)}
+    assert asked
+    assert asked - named(texts) - ELSEWHERE == set()
+    promtool("check", "rules", str(path))
+
+
+def test_the_lag_grows_while_sync_is_silent(tmp_path: Path) -> None:
+    board = boards(tmp_path)["offline"]
+    families = {family.name: family for family in text_string_to_metric_families(exposition(board)("")[1].decode())}
+    assert families["sync_lag_seconds"].samples[0].value >= 340.0
+    assert families["sync_pending_files"].samples[0].value == 3.0
+
+
+def test_no_series_holds_a_secret_or_a_file_name(texts: dict[str, str]) -> None:
+    for text in texts.values():
+        assert ".ipynb" not in text
+        assert "password" not in text.lower()
