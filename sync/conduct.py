@@ -13,8 +13,10 @@ from sync.names import OURS, stamp
 from sync.plan import Op
 from sync.restoring import Pull, Restore, compare, list_all, unsaved_by
 from sync.status import Progress
+from sync.trash import expire
 from sync.tree import Remote
-from sync.work import Failed, Fetched, Leased, Listed, Outcome, Placed, Vanished
+from sync.twins import mend
+from sync.work import Expired, Failed, Fetched, Leased, Listed, Outcome, Placed, Vanished
 
 if TYPE_CHECKING:
     from sync.engine import Engine
@@ -34,6 +36,9 @@ def step(engine: Engine, now_s: float) -> float:
     _lease(engine, now_s)
     if engine.lease.epoch == 0:
         return _wait(engine, now_s)
+    if engine.repull_s is not None and now_s >= engine.repull_s and engine.restored:
+        engine.repull_s = None
+        engine.wants_pull = True
     if (not engine.restored or engine.wants_pull) and engine.restore is None and _may_try(engine, now_s):
         begin_pull(engine)
     if engine.restore is not None:
@@ -42,6 +47,7 @@ def step(engine: Engine, now_s: float) -> float:
         scan(engine, now_s)
         if engine.restore is None and not engine.wants_pull:
             pushing.push(engine, now_s)
+        _expire(engine, now_s)
     return _wait(engine, now_s)
 
 
@@ -69,6 +75,15 @@ def _lease(engine: Engine, now_s: float) -> None:
     engine.submit("", job)
 
 
+def _expire(engine: Engine, now_s: float) -> None:
+    """Once a day old trash goes."""
+    if now_s < engine.expire_due_s or engine.lease.is_due():
+        return
+    engine.expire_due_s = now_s + 86_400.0
+    keep_s = engine.limits.trash_keep_s
+    engine.submit("", lambda: Expired(expire(engine.store, engine.clock, keep_s)))
+
+
 def _leased(act: object) -> Outcome:
     try:
         act()  # type: ignore[operator]
@@ -83,7 +98,10 @@ def verify_root(engine: Engine) -> bool:
         marker = engine.files.read_marker()
     except OSError:
         return False
-    if marker is not None and marker == engine.journal.fact("folder"):
+    is_same_boot = not engine.boot or engine.journal.fact("boot") in (None, engine.boot)
+    if marker is not None and marker == engine.journal.fact("folder") and is_same_boot:
+        if engine.boot and engine.journal.fact("boot") is None:
+            engine.journal.set_fact("boot", engine.boot)
         return True
     if engine.restored:
         log.error("The folder is not the one that was synced; it is restored and nothing is deleted")
@@ -103,6 +121,7 @@ def verify_root(engine: Engine) -> bool:
         engine.post(Failed("", failed))
         return False
     engine.journal.set_fact("folder", marker)
+    engine.journal.set_fact("boot", engine.boot)
     return True
 
 
@@ -138,7 +157,7 @@ def listed(engine: Engine, outcome: Listed, now_s: float) -> None:
     if engine.predecessor is not None and not engine.restored:
         engine.left_by_previous = unsaved_by(engine.predecessor, engine.journal)
     restore.files_total, restore.bytes_total = engine.journal.staged_counts()
-    restore.plan = compare(engine.journal, engine.files, engine.scanner, engine.problems)
+    restore.plan = compare(engine.journal, engine.files, engine.scanner, engine.problems, restore.twins)
 
 
 def _pull(engine: Engine, restore: Restore, now_s: float) -> None:
@@ -248,6 +267,8 @@ def _finish(engine: Engine, restore: Restore, now_s: float) -> None:
     else:
         for path in removed:
             _remove_here(engine, path, now_s)
+    for path in restore.twins:
+        mend(path, engine.world)
     engine.last_progress = Progress(restore.files_done, restore.files_total, restore.bytes_done, restore.bytes_total)
     engine.restore = None
     first = not engine.restored
@@ -348,6 +369,8 @@ def _take(engine: Engine, diff: object) -> None:
     now_s = engine.clock.monotonic()
     if diff.problem:
         engine.problems[diff.folder or "."] = diff.problem
+    elif engine.problems:
+        engine.problems.pop(diff.folder or ".", None)
     engine.agenda.update(diff, now_s, engine.clock.now())
     if not diff.folder and ".preflightignore" in diff.changed and engine.scanner.read_ignore():
         engine.rescan()
@@ -379,6 +402,8 @@ def _wait(engine: Engine, now_s: float) -> float:
         times.extend(at for at, _ in restore.again)
         if restore.fetched and not restore.placing:
             times.append(now_s + 0.05)
+    if engine.repull_s is not None and engine.restored:
+        times.append(engine.repull_s)
     if engine.restored:
         times.append(max(engine.audit_due_s, now_s + 0.05))
     return max(0.0, min(times) - engine.clock.monotonic())

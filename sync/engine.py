@@ -17,7 +17,7 @@ from sync.agenda import Agenda, Gone, home
 from sync.clock import Clock
 from sync.errors import Denied, DiskFull, LeaseLost, Misconfigured, SyncError, Throttled
 from sync.files import Files
-from sync.lease import Lease, Predecessor
+from sync.lease import TERM_S, Lease, Predecessor, Unconfirmed
 from sync.plan import Guard
 from sync.restoring import Restore
 from sync.scan import Scanner
@@ -28,6 +28,7 @@ from sync.tree import Entry
 from sync.work import (
     Copy,
     Deleted,
+    Expired,
     Failed,
     Fetched,
     Foreign,
@@ -51,8 +52,11 @@ AUDIT_LEAST_S = 30.0
 AUDIT_COST = 200  # an audit that takes 0.7 s comes every 140 s: 0.5 % of a core
 SLICE_S = 0.05  # of a walk, between looks at what workers answered
 BACKLOG = 20_000  # a walk waits while more than this is pending: memory stays bounded
+REPULL_AFTER_S = 5.0  # past the term of the node before us: its last request has ended by then
 OFFLINE_AFTER = 3  # failures in a row: one reset is no outage
 OUTAGE_MOST_S = 30.0
+EXPIRE_FIRST_S = 600.0  # a start has better things to do than to look through the trash
+EXPIRE_EVERY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ class Limits:
     workers: int = 16
     guard: Guard = field(default_factory=Guard)
     guard_release_s: float = 86_400.0
+    trash_keep_s: float = 30 * 86_400.0
     is_mirror: bool = False  # push-only: nothing is pulled, no conflict copies appear in the folder
 
 
@@ -97,6 +102,7 @@ class Engine:
     parking: World  # writes under `.preflight/stranded/<machine>/` instead
     submit: Callable[[str, Callable[[], Outcome]], None]
     limits: Limits = field(default_factory=Limits)
+    boot: str = ""  # which start of the kernel this is; "" where that does not matter
     new_id: Callable[[], str] = lambda: ""
     wake: Callable[[], None] = lambda: None
 
@@ -130,6 +136,8 @@ class Engine:
     walks_done: int = 0
     audit_due_s: float = 0.0
     lately_deleted: deque[float] = field(default_factory=deque)
+    repull_s: float | None = None  # once more then: the node before us may have written until its term ended
+    expire_due_s: float = 0.0
     leasing: bool = False
     lease_retry_s: float = 0.0
     recorded: frozenset[str] = frozenset()  # what the lease object says is pending
@@ -141,6 +149,7 @@ class Engine:
         self.scanner = Scanner(self.files, self.journal)
         self.agenda = Agenda(self.journal.row)
         self.window = float(self.limits.workers)
+        self.expire_due_s = self.clock.monotonic() + EXPIRE_FIRST_S
 
     # From any thread.
     def mark(self, folder: str, closed: str = "") -> None:
@@ -232,6 +241,7 @@ class Engine:
                 self.journal.drop(path)
                 self.journal.drop_conflict(path)
                 self.agenda.drop_gone(path)
+                self.problems.pop(path, None)
                 self.lately_deleted.append(now_s)
             case Foreign(path=path):
                 self._end(path)
@@ -248,6 +258,8 @@ class Engine:
                 conduct.listed(self, outcome, now_s)
             case Leased(error=error):
                 self._leased(error, now_s)
+            case Expired():
+                self.expire_due_s = now_s + EXPIRE_EVERY_S
             case Noted(path=path, note=note):
                 self.journal.note_upload(path, note)
 
@@ -322,6 +334,10 @@ class Engine:
     def _failed(self, path: str, error: SyncError, now_s: float) -> None:
         if isinstance(error, LeaseLost):
             return
+        if isinstance(error, Unconfirmed):
+            self.agenda.retry(path, now_s, failed=False)
+            self._again_in_restore(path, now_s)
+            return
         self.agenda.retry(path, now_s, failed=True)
         if path in self.agenda.gone:
             self.agenda.gone[path].since_s = now_s
@@ -350,8 +366,10 @@ class Engine:
         self.leasing = False
         if error is None:
             self._worked()
-            if self.predecessor is None:
+            if self.predecessor is None and self.lease.predecessor is not None:
                 self.predecessor = self.lease.predecessor
+                if not self.predecessor.was_released:
+                    self.repull_s = now_s + TERM_S + REPULL_AFTER_S
         elif not isinstance(error, LeaseLost):
             self._failed("", error, now_s)
             self.lease_retry_s = self.outage.retry_s if self.outage else now_s + 1.0

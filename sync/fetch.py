@@ -45,9 +45,12 @@ def mode_of(info: ObjectInfo, default: int) -> int:
         return default
 
 
-def fetch(path: str, remote: Remote, expect: Entry | None, world: World, *, merges: bool = False) -> Outcome:
+def fetch(
+    path: str, remote: Remote, expect: Entry | None, world: World, *, merges: bool = False, key: str = ""
+) -> Outcome:
     """Fetch one object beside the folder. `merges`: the local file may be the same; then nothing is fetched."""
     temp = temp_name(path, remote.version)
+    key = key or key_of(path)
     try:
         if path.endswith("/"):
             return _folder(path, remote, world)
@@ -55,7 +58,7 @@ def fetch(path: str, remote: Remote, expect: Entry | None, world: World, *, merg
             same = _adopt(path, remote, world)
             if same is not None:
                 return same
-        info, digest = _download(path, remote, temp, world)
+        info, digest = _download(key, remote, temp, world)
     except (NotFound, PreconditionFailed):
         return Later(path, "the object changed since it was listed")
     except Unstable as error:
@@ -89,8 +92,7 @@ def _folder(path: str, remote: Remote, world: World) -> Outcome:
     return Saved(path, Row(entry, remote.version, 0, hashlib.md5(b"").digest()), was_sent=False)
 
 
-def _download(path: str, remote: Remote, temp: str, world: World) -> tuple[ObjectInfo, bytes]:
-    key = key_of(path)
+def _download(key: str, remote: Remote, temp: str, world: World) -> tuple[ObjectInfo, bytes]:
     if remote.size > LARGE_BYTES:
         return fetch_large(key, remote, temp, world)
     body = io.BytesIO()
@@ -204,9 +206,12 @@ def _move_aside(item: Fetched, world: World) -> Copy:
     raise Unstable("No free name for the conflict copy", where=item.path)
 
 
-def bring(path: str, info: ObjectInfo, world: World) -> Row | None:
-    """One object made a local file right away; None if something is in the way (a restore brings it then)."""
-    got = fetch(path, Remote(info.size, info.version, info.modified, info.md5), None, world)
+def bring(path: str, info: ObjectInfo, world: World, *, key: str = "") -> Row | None:
+    """One object made a local file right away; None if something is in the way (a restore brings it then).
+
+    `key`: where it lies, when that is not the path's own key.
+    """
+    got = fetch(path, Remote(info.size, info.version, info.modified, info.md5), None, world, key=key)
     if not isinstance(got, Fetched):
         return None
     done = place([got], world)

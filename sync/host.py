@@ -36,6 +36,14 @@ def journal_path(state_dir: Path, url: str) -> Path:
     return state_dir / "sync" / f"journal-{hashlib.sha256(url.encode()).hexdigest()[:12]}.sqlite"
 
 
+def _boot() -> str:
+    """Which start of the kernel this is: after another one, files that were not made durable may be empty."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
 class Host:
     """Builds an engine and turns it until told to stop."""
 
@@ -61,6 +69,7 @@ class Host:
             guard=Guard(settings.guard_files, settings.guard_ratio),
             guard_release_s=settings.guard_release_s,
             is_mirror=is_mirror,
+            trash_keep_s=settings.trash_keep_s,
         )
         self.engine = Engine(
             files=files,
@@ -72,6 +81,7 @@ class Host:
             parking=parking,
             submit=self._crew.submit,
             limits=limits,
+            boot=_boot(),
             new_id=lambda: uuid.uuid4().hex,
             wake=self._event.set,
         )

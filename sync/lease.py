@@ -11,7 +11,7 @@ import json
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from sync.clock import Clock
 from sync.errors import LeaseLost, NotFound, PreconditionFailed, Transient
@@ -23,6 +23,11 @@ RENEW_S = 15.0
 TERM_S = 20.0  # past this without a confirmation nothing is written: the process may have been paused
 MOST_NAMED = 1000  # paths in the record: about 100 KB
 RACES = 8
+RACE_S = 1.0  # within which two nodes that start together have both written
+
+
+class Unconfirmed(Transient):
+    """The last confirmation is too old for a write (the process may have been paused): confirm, then write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +66,13 @@ class Lease:
 
         Raises:
             LeaseLost: a newer node took over.
-            Transient: the last confirmation is too old; renew first.
+            Unconfirmed: the last confirmation is too old; renew first.
         """
         with self._lock:
             if self._lost is not None:
                 raise self._lost
             if self._confirmed_s is None or self._clock.monotonic() - self._confirmed_s > TERM_S:
-                raise Transient("The lease must be confirmed before the next write")
+                raise Unconfirmed("The lease must be confirmed before the next write")
 
     def is_due(self) -> bool:
         """Whether it must be confirmed before more is written."""
@@ -85,6 +90,8 @@ class Lease:
             only_if = ABSENT if info is None else only_over(info.version)
             try:
                 done = put_guarded(self._store, LEASE, self._record(epoch, (), 0), meta={}, only_if=only_if)
+                if self._store.facts.writes is not Writes.FULL and not self._won(epoch):
+                    continue
             except PreconditionFailed:
                 continue  # ours after all (a lost answer), or another node was faster: the next round sees
             with self._lock:
@@ -93,6 +100,31 @@ class Lease:
                 self._confirmed_s = started_s
             return
         raise Transient("The lease keeps changing hands", where=LEASE)
+
+    def _won(self, epoch: int) -> bool:
+        """Where the server cannot compare: whether the record is still ours after others had time to overwrite it.
+
+        Raises:
+            LeaseLost: of two nodes that started in the same moment, the other one stays.
+        """
+        self._clock.sleep(RACE_S)
+        _, record = self._read()
+        other = str(record.get("instance", ""))
+        if other == self._instance and record.get("epoch") == epoch:
+            return True
+        if other > self._instance:
+            self._lose(record)
+        return False
+
+    def _lose(self, record: dict[str, Any]) -> NoReturn:
+        lost = LeaseLost(
+            f"The node {record.get('machine', '?')} took this folder over (epoch {record.get('epoch', '?')})",
+            where=LEASE,
+            hint="stop one of the two nodes; what was not saved here is parked under .preflight/stranded",
+        )
+        with self._lock:
+            self._lost = lost
+        raise lost
 
     def renew(self, pending: Sequence[str] = (), count: int = 0, *, released: bool = False) -> None:
         """Confirm the claim and record what is not saved yet. One request.
@@ -122,13 +154,7 @@ class Lease:
         if info is None:
             raise NotFound("The lease is gone", where=LEASE)
         if record.get("instance") != self._instance or record.get("epoch") != self.epoch:
-            with self._lock:
-                self._lost = LeaseLost(
-                    f"The node {record.get('machine', '?')} took this folder over (epoch {record.get('epoch', '?')})",
-                    where=LEASE,
-                    hint="stop one of the two nodes; what was not saved here is parked under .preflight/stranded",
-                )
-            raise self._lost
+            self._lose(record)
         return info
 
     def _read(self) -> tuple[ObjectInfo | None, dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import stat
 from collections.abc import Mapping
 
@@ -14,9 +13,10 @@ from sync.errors import NotFound, PreconditionFailed, SyncError, Unstable, Unsup
 from sync.files import Reading
 from sync.guarded import copy_guarded, delete_exactly, put_guarded
 from sync.large import send_large
-from sync.names import join, key_of, split, trash_key
+from sync.names import key_of, trash_key
 from sync.stores import ABSENT, ANY, ObjectInfo, Precondition, only_over
 from sync.tree import Entry, Kind, Row, smudge
+from sync.twins import is_torn, mend, twin_of
 from sync.work import Deleted, Failed, Foreign, Later, Outcome, Saved, Task, Unsaveable, Vanished, World
 
 TOUCH_BYTES = 1024 * 1024  # a larger file is not sent again for a new mtime alone
@@ -97,24 +97,10 @@ def _send_reading(task: Task, world: World, reading: Reading, entry: Entry, *, i
 
 def _check_twin(path: str, body: bytes, world: World) -> None:
     """Refuse the states that JupyterLab's in-place save passes through while its `.~` twin exists."""
-    folder, name = split(path)
-    if world.files.entry(join(folder, f".~{name}")) is None:
+    if world.files.entry(twin_of(path)) is None or not is_torn(path, body):
         return
-    if is_torn(path, body):
-        raise Unstable("JupyterLab is saving it", where=path)
-
-
-def is_torn(path: str, body: bytes) -> bool:
-    """Whether the content is what an interrupted save leaves: nothing, or a notebook that is no JSON."""
-    if not body:
-        return True
-    if not path.endswith(".ipynb"):
-        return False
-    try:
-        json.loads(body)
-    except ValueError:
-        return True
-    return False
+    mend(path, world)
+    raise Unstable("JupyterLab is saving it", where=path)
 
 
 def _digest(reading: Reading) -> bytes:

@@ -27,11 +27,14 @@ def push(engine: Engine, now_s: float) -> None:
         return  # confirmed first: nothing is written on an old claim
     room = _room(engine)
     aside: list[Pending] = []
+    large = sum(1 for verb in engine.busy.values() if verb == "large")
+    most_large = max(1, int(engine.window) // 4)  # the others stay free for notebooks
     while room > 0 and (item := engine.agenda.pop()) is not None:
-        if item.path in engine.busy or _must_wait(engine, item):
+        if item.path in engine.busy or _must_wait(engine, item) or (_is_large(item) and large >= most_large):
             aside.append(item)
             continue
         _send(engine, item)
+        large += _is_large(item)
         room -= 1
     for item in aside:
         engine.agenda.put_back(item)
@@ -69,7 +72,7 @@ def _send(engine: Engine, item: Pending) -> None:
             task.origin = (gone.path, origin)
             gone.is_claimed = True
             engine.claims[path] = gone
-    engine.run_job(path, "put", partial(upload, task, engine.world))
+    engine.run_job(path, "large" if _is_large(item) else "put", partial(upload, task, engine.world))
 
 
 def _is_large(item: Pending) -> bool:

@@ -83,6 +83,7 @@ class Restore:
     removals: list[str] = field(default_factory=list)
     again: list[tuple[float, Pull]] = field(default_factory=list)  # (not before, what)
     adopts: dict[str, Pull] = field(default_factory=dict)
+    twins: list[str] = field(default_factory=list)  # files whose `.~` twin was found: interrupted saves
 
     def is_done(self) -> bool:
         """Whether every planned path was dealt with."""
@@ -109,8 +110,10 @@ def unsaved_by(predecessor: Predecessor, journal: Journal) -> tuple[str, ...]:
     return tuple(missing)
 
 
-def compare(journal: Journal, files: Files, scanner: Scanner, problems: dict[str, str]) -> Iterator[Pull]:
-    """What each path of the staged listing needs, folder by folder."""
+def compare(
+    journal: Journal, files: Files, scanner: Scanner, problems: dict[str, str], twins: list[str] | None = None
+) -> Iterator[Pull]:
+    """What each path of the staged listing needs, folder by folder. Interrupted saves are added to `twins`."""
     for folder in journal.staged_folders():
         remotes = journal.staged(folder)
         rows = journal.rows(folder)
@@ -121,6 +124,8 @@ def compare(journal: Journal, files: Files, scanner: Scanner, problems: dict[str
         except OSError as error:
             problems[folder or "."] = f"The folder cannot be read: {error.strerror}"
             continue
+        if twins is not None:
+            twins.extend(join(folder, name[2:]) for name in local if name.startswith(".~"))
         for name in sorted(remotes.keys() | rows.keys()):
             path = join(folder, name)
             remote = remotes.get(name)

@@ -143,6 +143,13 @@ class Leased:
 
 
 @dataclass(frozen=True, slots=True)
+class Expired:
+    """Old trash is gone."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Noted:
     """The unfinished upload of a path, to be remembered (None: forgotten)."""
 
@@ -151,7 +158,19 @@ class Noted:
 
 
 Outcome = (
-    Noted | Saved | Later | Vanished | Unsaveable | Failed | Deleted | Foreign | Fetched | Placed | Listed | Leased
+    Expired
+    | Noted
+    | Saved
+    | Later
+    | Vanished
+    | Unsaveable
+    | Failed
+    | Deleted
+    | Foreign
+    | Fetched
+    | Placed
+    | Listed
+    | Leased
 )
 
 
