@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from preflight.lab.documents import FOLDER
 from preflight.lab.settings import KernelCredentials, LabSettings
 
 
@@ -71,11 +72,15 @@ def server_config(settings: LabSettings, places: Places, *, hashed_password: str
             "extra_labextensions_path": [str(places.labextensions)],
             "check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
             "news_url": None,
+            # Layout and preferences are the user's: they travel with the folder.
+            "user_settings_dir": str(settings.data_dir / FOLDER / "settings"),
+            "workspaces_dir": str(settings.data_dir / FOLDER / "workspaces"),
             "extension_manager": "readonly",  # the default asks a package registry
         },
         "YDocExtension": {
             "disable_rtc": not settings.collaboration,
-            "session_store_path": str(places.rtc / "sessions.json"),
+            # Travels with the folder: a tab of the node before is known by it.
+            "session_store_path": str(settings.data_dir / FOLDER / "sessions.json"),
         },
         "SQLiteYStore": {"db_path": str(places.rtc / "ystore.db")},
         "BaseFileIdManager": {"db_path": str(places.rtc / "file_ids.db")},
@@ -85,6 +90,7 @@ def server_config(settings: LabSettings, places: Places, *, hashed_password: str
             "state_dir": str(places.sync_state),
             "supervisor_socket": str(places.supervisor_socket),
             "probe_port": settings.probe_port,
+            "collaboration": settings.collaboration,
             "has_store": bool(settings.identity),
             "confine": settings.kernel_credentials is not KernelCredentials.INHERIT,
         },
@@ -112,3 +118,12 @@ def page_config(settings: LabSettings) -> dict[str, object]:
         "@jupyter/collaboration-extension": not settings.collaboration,
     }
     return {"disabledExtensions": {name: off for name, off in disabled.items() if off}}
+
+
+def startup_script(settings: LabSettings, places: Places) -> str:
+    """`jupyter_server_config.py`: runs in JupyterLab's process before any extension opens a database."""
+    if not settings.collaboration:
+        return ""
+    return (
+        f"from preflight.lab.generation import at_start\n\nat_start({str(settings.data_dir)!r}, {str(places.rtc)!r})\n"
+    )

@@ -21,6 +21,7 @@ from anyio.to_thread import run_sync
 from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
 from tornado.web import HTTPError
 
+from preflight.lab.documents import Documents
 from preflight.lab.whole import atomic_writing, sync_folder, temp_path
 
 UPLOAD_SUFFIX = ".upload"
@@ -28,6 +29,8 @@ UPLOAD_SUFFIX = ".upload"
 
 class AtomicContents(AsyncLargeFileManager):  # type: ignore[misc]
     """Jupyter's file contents with whole saves, written and fsynced off the event loop."""
+
+    documents: Documents | None = None  # the histories of shared documents, where collaboration is on
 
     @contextmanager
     def atomic_writing(self, os_path: str, *args: Any, **kwargs: Any) -> Iterator[IO[Any]]:
@@ -55,6 +58,10 @@ class AtomicContents(AsyncLargeFileManager):  # type: ignore[misc]
         """As Jupyter's, but an upload in chunks appears only when its last chunk is there."""
         chunk = model.get("chunk")
         if chunk is None:
+            if self.documents and model.get("content") is not None:
+                history = self.documents.before_save(path, model["content"])
+                if history:  # first: a history is never older than its notebook
+                    await run_sync(self.documents.write, history)
             saved: dict[str, Any] = await super().save(model, path)
             return saved
         if model.get("type") != "file" or "content" not in model:
@@ -70,6 +77,18 @@ class AtomicContents(AsyncLargeFileManager):  # type: ignore[misc]
         self.run_post_save_hooks(model=done, os_path=os_path)
         self.emit(data={"action": "save", "path": path})
         return done
+
+    async def rename_file(self, old_path: str, new_path: str) -> None:
+        """As Jupyter's; the history follows."""
+        await super().rename_file(old_path, new_path)
+        if self.documents:
+            self.documents.renamed(old_path, new_path)
+
+    async def delete_file(self, path: str) -> None:
+        """As Jupyter's; the history goes too."""
+        await super().delete_file(path)
+        if self.documents:
+            self.documents.forget(path)
 
     @staticmethod
     def _unfinished(os_path: str, path: str) -> dict[str, Any]:

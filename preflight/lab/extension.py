@@ -22,6 +22,7 @@ from preflight.activity import WRITE_EVERY_S, activity_of, write_activity
 from preflight.gpu.sample import take_sample
 from preflight.lab import actions, line, snapshot
 from preflight.lab.confine import drop_reach
+from preflight.lab.documents import Documents
 from preflight.lab.shipping import ship
 from sync.clock import SystemClock
 from sync.control import socket_path
@@ -147,6 +148,12 @@ class Act(APIHandler):  # type: ignore[misc]
         self.finish(json.dumps(await self.desk.act(errand), default=str))
 
 
+def _rooms(serverapp: Any) -> list[Any]:
+    """The shared documents that are open right now."""
+    apps = serverapp.extension_manager.extension_apps.get("jupyter_server_ydoc", ())
+    return [room for app in apps for room in app.ywebsocket_server.rooms.values()]
+
+
 def _jupyter_server_extension_points() -> list[dict[str, object]]:
     return [{"module": "preflight.lab.extension"}]
 
@@ -172,6 +179,8 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
             (url_path_join(root, "act"), Act, {"desk": desk}),
         ],
     )
+    if config.get("collaboration"):
+        serverapp.contents_manager.documents = Documents(desk.data_dir, lambda: _rooms(serverapp))
     serverapp.event_logger.register_event_schema(SCHEMA)
     status_path(state_dir).parent.mkdir(parents=True, exist_ok=True)
 

@@ -22,7 +22,7 @@ def register(kernels_dir: Path, kernel_python: Path | None, own_env: Path) -> Pa
     overlay = overlay_env(own_env)
     python = kernel_python or overlay
     write_spec(kernels_dir / "python3", python, "Python 3")
-    write_spec(kernels_dir / "preflight", overlay, "Preflight diagnostics")  # what the shipped notebooks ask for
+    write_spec(kernels_dir / "preflight", overlay, "Python 3 (Preflight)")  # what the shipped notebooks ask for
     return python
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from preflight.errors import PreflightError
 from preflight.lab import kernels
-from preflight.lab.config import Places, page_config, server_config, setting_overrides
+from preflight.lab.config import Places, page_config, server_config, setting_overrides, startup_script
 from preflight.lab.environment import lab_environ
 from preflight.lab.settings import KernelCredentials, LabSettings, Secret
 
@@ -87,6 +87,7 @@ def prepare(settings: LabSettings, environ: Mapping[str, str]) -> LabLaunch:
     kernels.register(places.share / "kernels", settings.kernel_python, settings.state_dir.absolute() / "lab" / "env")
     config = server_config(settings, places, hashed_password=hashed)
     _write_private(places.config / "jupyter_server_config.json", json.dumps(config, indent=1, sort_keys=True))
+    _write_private(places.config / "jupyter_server_config.py", startup_script(settings, places))
     labconfig = places.config / "labconfig"
     _write_private(labconfig / "default_setting_overrides.json", json.dumps(setting_overrides(settings), indent=1))
     _write_private(labconfig / "page_config.json", json.dumps(page_config(settings), indent=1))

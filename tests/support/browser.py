@@ -98,6 +98,12 @@ class Page:
     def click(self, selector: str) -> None:
         self.do("click", selector)
 
+    def dismiss(self) -> None:
+        """Close every dialog that is open (a kernel to choose, a connection that was lost)."""
+        while self.do("isVisible", ".jp-Dialog"):
+            self.do("click", ".jp-Dialog .jp-Dialog-button >> nth=-1")
+            self.do("waitForTimeout", 200)
+
     def screenshot(self, name: str) -> Path:
         """Kept under tests/artefacts, for people."""
         ARTEFACTS.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,219 @@
+"""Before JupyterLab starts: make the shared documents agree with the folder, or drop them. Never both at once.
+
+For every document one of: the same as on disk; ahead of the disk (then the disk gets what it lacks); behind it by a
+save that just missed the bucket (then the disk's version becomes a conflict copy); foreign (then it is dropped, and
+tabs that still hold it are asked to reload). Nothing that differs from the disk is ever handed to the server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import json
+import logging
+import shutil
+import sqlite3
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from jupyter_ydoc import ydocs
+from nbformat.sign import NotebookNotary
+from pycrdt import Doc, Map, Text
+from pycrdt.store import SQLiteYStore
+
+from preflight.lab.documents import FOLDER, SUFFIX, History, fingerprint, folder_of, read_histories, write_history
+from preflight.lab.whole import atomic_writing
+
+log = logging.getLogger(__name__)
+MISSED_WITHIN_S = 60.0  # the two uploads of one save, with retries in between
+MARK = "The node that ran this cell vanished before it had finished. Run it again.\n"
+
+
+class Fate(enum.StrEnum):
+    """What becomes of one document."""
+
+    SAME = "same"
+    AHEAD = "ahead"  # write the document over the file: the file is one of its earlier contents
+    MISSED = "missed"  # keep the file as a conflict copy, then write the document
+    FOREIGN = "foreign"  # the file was changed by others since: drop the document
+    GONE = "gone"  # no such file any more
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What deciding needs."""
+
+    on_disk: str | None  # fingerprint; None when the file is not there
+    in_document: str
+    prints: tuple[str, ...]
+    apart_s: float  # between the file's time and the history's
+
+
+def fate(facts: Facts) -> Fate:
+    """Pure."""
+    if facts.on_disk is None:
+        return Fate.GONE
+    if facts.on_disk == facts.in_document:
+        return Fate.SAME
+    if facts.on_disk in facts.prints:
+        return Fate.AHEAD
+    return Fate.MISSED if facts.prints and abs(facts.apart_s) <= MISSED_WITHIN_S else Fate.FOREIGN
+
+
+def restore_documents(data_dir: Path, rtc_dir: Path) -> dict[str, Fate]:
+    """Make the server's databases anew from the histories in the folder and what this node has; path -> fate.
+
+    Any failure leaves empty databases: then tabs are asked to reload, and nothing is merged.
+    """
+    fates: dict[str, Fate] = {}
+    kept: list[tuple[History, Doc]] = []
+    try:
+        local = _local_updates(rtc_dir / "ystore.db")
+        for history in read_histories(data_dir):
+            document, found = _restore_one(data_dir, history, local)
+            fates[history.path] = found
+            if document is None:
+                (folder_of(data_dir) / f"{history.file_id}{SUFFIX}").unlink(missing_ok=True)
+            else:
+                kept.append((history, document))
+    except (OSError, ValueError, sqlite3.Error) as failed:
+        log.warning("shared documents start afresh", extra={"why": str(failed)})
+        kept = []
+    for name in ("ystore.db", "ystore.db-journal", "file_ids.db", "file_ids.db-journal"):
+        (rtc_dir / name).unlink(missing_ok=True)
+    _write_store(rtc_dir / "ystore.db", kept)
+    _write_ids(rtc_dir / "file_ids.db", data_dir, kept)
+    if any(found is Fate.FOREIGN for found in fates.values()):
+        # Old tabs must not merge what they hold with what they do not know: the server asks them to reload.
+        (data_dir / FOLDER / "sessions.json").unlink(missing_ok=True)
+    return fates
+
+
+def _restore_one(data_dir: Path, history: History, local: dict[str, list[bytes]]) -> tuple[Doc | None, Fate]:
+    path = data_dir / history.path
+    document: Doc = Doc()
+    document.apply_update(history.update)
+    for update in local.get(store_path(history), ()):
+        document.apply_update(update)
+    shared = ydocs.get(history.type, ydocs["file"])(document)
+    content = shared.get()
+    kept_at = folder_of(data_dir) / f"{history.file_id}{SUFFIX}"
+    try:
+        on_disk: str | None = fingerprint(_read(path, history.type))
+        apart_s = path.stat().st_mtime - kept_at.stat().st_mtime
+    except FileNotFoundError:
+        on_disk, apart_s = None, 0.0
+    found = fate(Facts(on_disk, fingerprint(content), history.prints, apart_s))
+    log.info("shared document", extra={"path": history.path, "fate": found.value})
+    if found in (Fate.GONE, Fate.FOREIGN):
+        return None, found
+    if found is Fate.MISSED:
+        shutil.copy2(path, conflict_path(path))
+    marked = history.type == "notebook" and _mark_interrupted(shared)
+    if found is not Fate.SAME or marked:
+        content = shared.get()
+        update = document.get_update()
+        prints = (*history.prints, fingerprint(content))
+        write_history(data_dir, History(history.file_id, history.path, history.format, history.type, prints, update))
+        _write(path, content, history.type)
+    if history.type == "notebook":
+        _sign_trusted(path, content)
+    return document, found
+
+
+def _sign_trusted(path: Path, content: Any) -> None:
+    """What the user trusted on the node before stays trusted: signatures are of a node, trust is in the document."""
+    code = [cell for cell in content["cells"] if cell.get("cell_type") == "code"]
+    if all(cell.get("metadata", {}).get("trusted") for cell in code):
+        notary = NotebookNotary()
+        notary.sign(nbformat.reads(path.read_text(encoding="utf-8"), as_version=4))
+        notary.store.close()
+
+
+def _mark_interrupted(notebook: Any) -> bool:
+    """Cells that were running when the node vanished say so."""
+    marked = False
+    for cell in notebook.ycells:
+        if cell.get("cell_type") == "code" and cell.get("execution_state") == "running":
+            cell["execution_state"] = "idle"
+            cell["outputs"].append(Map({"output_type": "stream", "name": "stderr", "text": Text(MARK)}))
+            marked = True
+    return marked
+
+
+def conflict_path(path: Path) -> Path:
+    """A free name beside it: `thesis (conflict 2026-11-22 00-12-05).ipynb`, by the file's own time."""
+    at = time.strftime("%Y-%m-%d %H-%M-%S", time.gmtime(path.stat().st_mtime))
+    candidate = path.with_name(f"{path.stem} (conflict {at}){path.suffix}")
+    number = 1
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.stem} (conflict {at} {number}){path.suffix}")
+    return candidate
+
+
+def store_path(history: History) -> str:
+    """The document's name in the server's database."""
+    return f".{history.type}:{history.file_id}.y"
+
+
+def _read(path: Path, kind: str) -> object:
+    text = path.read_text(encoding="utf-8")
+    return nbformat.reads(text, as_version=4) if kind == "notebook" else text
+
+
+def _write(path: Path, content: Any, kind: str) -> None:
+    if kind == "notebook":
+        notebook = nbformat.from_dict(content)
+        for cell in notebook.cells:
+            cell.metadata.pop("trusted", None)
+        content = nbformat.writes(notebook, version=nbformat.NO_CONVERT) + "\n"
+    with atomic_writing(path) as file:
+        file.write(content)
+
+
+def _local_updates(database: Path) -> dict[str, list[bytes]]:
+    """What this node's own database holds, when JupyterLab alone was restarted. Nothing when it cannot be read."""
+    if not database.exists():
+        return {}
+    found: dict[str, list[bytes]] = {}
+    try:
+        with contextlib.closing(sqlite3.connect(database)) as connection:
+            for table, column in (("ycheckpoints", "checkpoint"), ("yupdates", "yupdate")):
+                for path, update in connection.execute(f"SELECT path, {column} FROM {table} ORDER BY timestamp"):
+                    found.setdefault(path, []).append(update)
+    except sqlite3.Error as failed:
+        log.warning("this node's document store cannot be read", extra={"why": str(failed)})
+        return {}
+    return found
+
+
+def _write_store(database: Path, kept: list[tuple[History, Doc]]) -> None:
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(
+            "CREATE TABLE yupdates (path TEXT NOT NULL, yupdate BLOB, metadata BLOB, timestamp REAL NOT NULL)"
+        )
+        connection.execute("CREATE INDEX idx_yupdates_path_timestamp ON yupdates (path, timestamp)")
+        connection.execute(
+            "CREATE TABLE ycheckpoints (path TEXT NOT NULL, checkpoint BLOB NOT NULL, timestamp REAL NOT NULL, "
+            "PRIMARY KEY(path))"
+        )
+        connection.execute(f"PRAGMA user_version = {SQLiteYStore.version}")
+        rows = [(store_path(history), document.get_update(), None, 1.0) for history, document in kept]
+        connection.executemany("INSERT INTO yupdates VALUES (?, ?, ?, ?)", rows)
+
+
+def _write_ids(database: Path, data_dir: Path, kept: list[tuple[History, Doc]]) -> None:
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("CREATE TABLE Files(id TEXT PRIMARY KEY NOT NULL, path TEXT NOT NULL UNIQUE)")
+        rows = [(history.file_id, f"{data_dir}/{history.path}") for history, _ in kept]
+        connection.executemany("INSERT OR IGNORE INTO Files VALUES (?, ?)", rows)
+
+
+def at_start(data_dir: str, rtc_dir: str) -> None:
+    """Called from JupyterLab's configuration file, before any extension opens a database."""
+    fates = restore_documents(Path(data_dir), Path(rtc_dir))
+    (Path(rtc_dir) / "fates.json").write_text(json.dumps(fates))
