@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BIG_FOLDER_S = 0.02  # to scan: some 5,000 files
+OVERDUE_S = 0.02
 IDLE_S = 10.0  # the longest wait: status must not go stale
 
 
@@ -384,7 +385,9 @@ def _wait(engine: Engine, now_s: float) -> float:
     if engine.walk is not None and (engine.restored or engine.lease.is_lost):
         from sync.engine import BACKLOG
 
-        times.append(now_s if len(engine.agenda.pending) <= BACKLOG else now_s + 0.2)
+        if len(engine.agenda.pending) <= BACKLOG:
+            return 0.0
+        times.append(now_s + 0.2)
     if engine.dirty and (engine.restored or engine.lease.is_lost):
         times.append(max(_dirty_due_s(engine), min(engine.dirty.values())))  # a resting folder is not due earlier
     due = engine.agenda.next_due_s()
@@ -402,8 +405,10 @@ def _wait(engine: Engine, now_s: float) -> float:
         times.extend(at for at, _ in restore.again)
         if restore.fetched and not restore.placing:
             times.append(now_s + 0.05)
-    if engine.repull_s is not None and engine.restored:
+    if engine.repull_s is not None and engine.restored and not engine.lease.is_lost:
         times.append(engine.repull_s)
     if engine.restored:
         times.append(max(engine.audit_due_s, now_s + 0.05))
-    return max(0.0, min(times) - engine.clock.monotonic())
+    # What was due and was not done waits for something else (an answer wakes us): no reason to spin on it.
+    wait_s = min(times) - engine.clock.monotonic()
+    return wait_s if wait_s > 0 else OVERDUE_S
