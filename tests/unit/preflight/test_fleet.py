@@ -31,7 +31,8 @@ def row(name: str, result: Result) -> str:
 
 @pytest.mark.parametrize("name", WEATHERS)
 def test_the_pool_survives(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    results = [World(policy(), WEATHERS[name], seed).run() for seed in (1, 2)]
+    seeds = (1, 2) if "1 h" in name else (1,)
+    results = [World(policy(), WEATHERS[name], seed).run() for seed in seeds]
     with capsys.disabled():
         if name == next(iter(WEATHERS)):
             print(f"\n{'fleet of 100 replicas, 557 nodes, 96 h':<42} handed  excluded  starved  bad kept")
@@ -54,11 +55,3 @@ def test_what_it_is_without_ledger_and_second_look() -> None:
 def test_three_replicas_of_an_unknown_pool_ask_three_times() -> None:
     world = World(policy(replicas=1, pool_size=None), WEATHERS["upload above 100 Mbit/s demanded, 50 %"], 1, replicas=1)
     assert world.run(40).reallocations <= 3
-
-
-def test_a_hundred_nodes_that_fail_at_the_same_moment_hold_each_other() -> None:
-    """All read an innocent ledger first; the failure noted before the token is what makes them see each other."""
-    world = World(policy(), WEATHERS["a common fault from the start"], 1)
-    for node in range(100):
-        world._start(node)
-    assert world.result.reallocations <= 3
