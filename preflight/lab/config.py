@@ -27,7 +27,9 @@ class Places:
     supervisor_socket: Path
 
 
-def server_config(settings: LabSettings, places: Places, *, hashed_password: str) -> dict[str, object]:
+def server_config(
+    settings: LabSettings, places: Places, *, hashed_password: str, kernel_python: Path
+) -> dict[str, object]:
     """The content of `jupyter_server_config.json`. Holds the password's hash, so the file is 0600."""
     server: dict[str, object] = {
         "ip": "",  # binds 0.0.0.0 and [::]; "::" alone would be IPv6 only
@@ -91,6 +93,8 @@ def server_config(settings: LabSettings, places: Places, *, hashed_password: str
             "supervisor_socket": str(places.supervisor_socket),
             "probe_port": settings.probe_port,
             "collaboration": settings.collaboration,
+            "kernel_python": str(kernel_python),
+            "folder_requirements": settings.folder_requirements,
             "has_store": bool(settings.identity),
             "confine": settings.kernel_credentials is not KernelCredentials.INHERIT,
         },

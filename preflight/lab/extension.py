@@ -23,13 +23,14 @@ from preflight.gpu.sample import take_sample
 from preflight.lab import actions, line, snapshot
 from preflight.lab.confine import drop_reach
 from preflight.lab.documents import Documents
-from preflight.lab.shipping import ship
+from preflight.lab.keeper import Keeper
 from sync.clock import SystemClock
 from sync.control import socket_path
 from sync.status import read_status, status_path
 
 LOOK_EVERY_S = 0.2  # one stat; what the sync says is on the page within a second
 REPORT_TIMEOUT_S = 2.0
+RECORD_EVERY_S = 5.0  # two stats
 GPU_EVERY_S = 10.0  # a look is a process of about 0.1 s
 SCHEMA = Path(__file__).parent / "schemas" / "status.v1.json"
 SCHEMA_ID = json.loads(SCHEMA.read_text())["$id"]
@@ -184,14 +185,17 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
     serverapp.event_logger.register_event_schema(SCHEMA)
     status_path(state_dir).parent.mkdir(parents=True, exist_ok=True)
 
+    keeper = Keeper(desk.data_dir, state_dir, config)
+
     def look() -> None:
         if desk.may_ship():
-            IOLoop.current().run_in_executor(None, ship, desk.data_dir)
+            IOLoop.current().run_in_executor(None, keeper.begin)
         if desk.changed():
             data = {"sync": json.loads(json.dumps(desk.sync(), default=str)), "packages": desk.packages()}
             serverapp.event_logger.emit(schema_id=SCHEMA_ID, data=data)
 
     PeriodicCallback(look, LOOK_EVERY_S * 1000).start()
+    PeriodicCallback(lambda: IOLoop.current().run_in_executor(None, keeper.record), RECORD_EVERY_S * 1000).start()
 
     def note() -> None:
         write_activity(state_dir, activity_of(serverapp.web_app.settings, SystemClock().now()))

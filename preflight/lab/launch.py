@@ -84,8 +84,10 @@ def prepare(settings: LabSettings, environ: Mapping[str, str]) -> LabLaunch:
     elif not places.cookie_secret.exists():
         _write_private(places.cookie_secret, secrets.token_hex(32))
 
-    kernels.register(places.share / "kernels", settings.kernel_python, settings.state_dir.absolute() / "lab" / "env")
-    config = server_config(settings, places, hashed_password=hashed)
+    python = kernels.register(
+        places.share / "kernels", settings.kernel_python, settings.state_dir.absolute() / "lab" / "env"
+    )
+    config = server_config(settings, places, hashed_password=hashed, kernel_python=python)
     _write_private(places.config / "jupyter_server_config.json", json.dumps(config, indent=1, sort_keys=True))
     _write_private(places.config / "jupyter_server_config.py", startup_script(settings, places))
     labconfig = places.config / "labconfig"

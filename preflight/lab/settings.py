@@ -37,6 +37,7 @@ class LabSettings:
     collaboration: bool = True
     kernel_credentials: KernelCredentials = KernelCredentials.STRIP
     kernel_python: Path | None = None  # PREFLIGHT_KERNEL_PYTHON; None: an environment made beside the state
+    folder_requirements: bool = False  # install requirements.txt and apt.txt of the folder at each start
     identity: str = ""  # what stays the same when the node changes (the store's URL): salts the cookie secret
     autosave_s: int = 15  # JupyterLab's own 120 s is too long on nodes that vanish
     ping_every_s: int = 20  # gateways cut sockets that are idle for 100 s

@@ -38,7 +38,7 @@ GOLDEN = Path(__file__).parent / "golden"
 )
 def test_configuration_is_the_golden_one(name: str, settings: LabSettings) -> None:
     made = {
-        "server": server_config(settings, PLACES, hashed_password="argon2:hash"),
+        "server": server_config(settings, PLACES, hashed_password="argon2:hash", kernel_python=Path("/env/bin/python")),
         "overrides": setting_overrides(settings),
         "page": page_config(settings),
     }
@@ -47,7 +47,10 @@ def test_configuration_is_the_golden_one(name: str, settings: LabSettings) -> No
 
 
 def test_no_wildcard_origin_ever() -> None:
-    assert "allow_origin" not in server_config(SETTINGS, PLACES, hashed_password="x")["ServerApp"]  # type: ignore[operator]
+    assert (
+        "allow_origin"
+        not in server_config(SETTINGS, PLACES, hashed_password="x", kernel_python=Path("/p"))["ServerApp"]
+    )  # type: ignore[operator]
 
 
 CONTAINER = {
