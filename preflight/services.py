@@ -67,6 +67,7 @@ class Plan:
             collaboration=settings.collaboration,
             kernel_credentials=settings.kernel_credentials,
             kernel_python=settings.kernel_python,
+            folder_requirements=settings.folder_requirements,
             identity=self._sync.stores[0].url if self._sync.stores else "",
         )
         try:

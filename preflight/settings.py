@@ -132,6 +132,11 @@ class Settings(BaseSettings):
         validation_alias="PREFLIGHT_KERNEL_PYTHON",
         description="the Python of the default kernel",
     )
+    folder_requirements: bool = Field(
+        False,
+        validation_alias="PREFLIGHT_FOLDER_REQUIREMENTS",
+        description="install `requirements.txt` and `apt.txt` of the folder at each start",
+    )
     ready_url: Annotated[str, BeforeValidator(_url)] | None = Field(
         None,
         validation_alias="PREFLIGHT_READY_URL",
