@@ -21,6 +21,7 @@ from sync.status import Status as SyncStatus
 READY_STALE_AFTER_S = 30.0  # JupyterLab is asked every 5 s with a 3 s limit: six chances
 LOOP_STALE_AFTER_S = 300.0  # only a supervisor that is beyond hope says so: a failed /livez costs the node
 MONITOR_STALE_AFTER_S = 180.0
+LAG_NOTABLE_S = 60.0  # a change that waits longer is said, even while sync still tries
 
 
 class Stage(enum.StrEnum):
@@ -230,8 +231,11 @@ def sync_line(facts: Facts, status: SyncStatus | None, now: float) -> Line:
     age_s = now - status.updated_at
     if age_s > STALE_AFTER_S:
         return Line("sync", Level.WARN, f"its last word is {age_s:.0f} s old: nothing is known to be saved since")
-    if status.state in (State.SAVED, State.SAVING):
+    lag_s = status.oldest_pending_s + max(0.0, age_s) if status.pending_files else 0.0
+    if status.state in (State.SAVED, State.SAVING) and lag_s <= LAG_NOTABLE_S:
         return Line("sync", Level.PASS, status.state.value)
+    if status.state in (State.SAVED, State.SAVING):
+        return Line("sync", Level.WARN, f"{status.pending_files} files wait, the oldest for {lag_s:.0f} s")
     why = f"{status.state.value}: {status.why}" if status.why else status.state.value
     return Line("sync", Level.WARN, why + (f" ({status.hint})" if status.hint else ""))
 

@@ -85,7 +85,7 @@ def test_a_crash_loop_is_shown_and_never_ends_the_node(tmp_path: Path) -> None:
         status, text = one.probe("/readyz?verbose")
         assert status == 503
         assert "it exited with status 1" in text
-        until(lambda: page(one)["condition"] == "FAILED", 20, lambda: page(one))
+        until(lambda: page(one)["condition"] == "FAILED", 20, lambda: page(one)["why"])
         # JupyterLab's port shows the page again instead of a dead address.
         until(lambda: "text/html" in _type(f"http://127.0.0.1:{one.port}/"), 10, one.output)
         assert one.terminate() == 0
@@ -157,7 +157,7 @@ def test_busy_is_ready_and_failing_is_not(tmp_path: Path) -> None:
     with node(tmp_path / "node", APP_WORD=str(word)) as one:
         one.wait_ready()
         word.write_text("BUSY")
-        until(lambda: page(one)["condition"] == "BUSY", 20, lambda: page(one))
+        until(lambda: page(one)["condition"] == "BUSY", 20, lambda: page(one)["why"])
         assert one.probe("/readyz")[0] == 200
         word.write_text("BROKEN")
         until(lambda: one.probe("/readyz")[0] == 503, 40, lambda: one.probe("/readyz"))
@@ -176,5 +176,5 @@ def test_a_ready_file_speaks_for_a_worker(tmp_path: Path) -> None:
         word.write_text("READY")
         one.wait_ready()
         word.write_text("BUSY one batch of three")
-        until(lambda: page(one)["condition"] == "BUSY", 20, lambda: page(one))
+        until(lambda: page(one)["condition"] == "BUSY", 20, lambda: page(one)["why"])
         assert page(one)["why"] == "one batch of three"
