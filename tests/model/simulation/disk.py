@@ -75,7 +75,6 @@ class Disk:
         self.hidden: dict[str, float] = {}  # path -> until when it cannot be read, in simulated seconds
         self.shown: set[bytes] = set()  # contents that the engine put where a person sees them
         self._unused: list[int] = []  # inode numbers to give out again, as ext4 does at once
-        self.lost_power = 0
 
     # -- looking
 
@@ -300,9 +299,11 @@ class Disk:
 
     # -- disasters
 
-    def cut_power(self, rng: random.Random) -> None:
-        """Everything that was not fsynced may be lost, torn or kept; names may be those of before."""
-        self.lost_power += 1
+    def cut_power(self, rng: random.Random, *, loses_names: bool) -> None:
+        """Contents that were not fsynced may be lost, torn or kept; with `loses_names`, names may be as before.
+
+        File systems order their own changes: names are only lost together with what was written after them.
+        """
         seen: set[int] = set()
         torn: list[Inode] = []
         stack = [self.root]
@@ -312,7 +313,7 @@ class Disk:
                 continue
             seen.add(node.number)
             if node.is_dir:
-                if node.durable_names is not None and rng.random() < 0.5:
+                if loses_names and node.durable_names is not None and rng.random() < 0.5:
                     node.names = dict(node.durable_names)
                 node.durable_names = None
                 stack.extend(node.names.values())

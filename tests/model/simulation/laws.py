@@ -178,7 +178,7 @@ class Laws:
             content = bytes(node.content)
             if node.is_dir or is_ignored(inner) or not node.mode & 0o400 or machine.was_deaf(node.ctime_ns):
                 continue
-            if (path, content) not in machine.disk.states:
+            if is_unfinished(machine.disk, path):
                 continue  # a program is still writing it
             if any(path.startswith(p) and self._world.now_s < t + AUDIT_S for p, t in machine.disk.hidden.items()):
                 continue  # named as a problem, and no event tells that it can be read again
@@ -195,7 +195,7 @@ class Laws:
         for key in sorted(local.keys() | remote.keys()):
             if key in crowded or (key in local and key in remote and local[key] == remote[key]):
                 continue
-            if key in local and (f"{FOLDER}/{path_of(key)}", local[key][0]) not in machine.disk.states:
+            if key in local and is_unfinished(machine.disk, f"{FOLDER}/{path_of(key)}"):
                 continue  # what a crash left in the middle of a save: the good copy stays in the bucket
             mine, theirs = local.get(key), remote.get(key)
             self.object("G7", f"{machine.name} is quiet, but {key!r} is {_show(mine)} here and {_show(theirs)} there")
@@ -225,6 +225,14 @@ def tree(disk: Disk) -> dict[str, tuple[bytes, bool]]:
         elif not any(not is_ignored(f"{inner}/{name}") for name in node.names):
             found[_key(inner) + "/"] = (b"", False)
     return found
+
+
+def is_unfinished(disk: Disk, path: str) -> bool:
+    """Whether a program is in the middle of saving the file, or was when it died."""
+    if path.endswith("/") or not disk.exists(path):
+        return False
+    folder, _, name = path.rpartition("/")
+    return disk.exists(f"{folder}/.~{name}") or (path, bytes(disk.find(path).content)) not in disk.states
 
 
 def crowded_keys(keys: set[str]) -> set[str]:

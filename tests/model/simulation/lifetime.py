@@ -14,7 +14,7 @@ from sync.status import State
 from sync.stores import Writes
 from tests.model.simulation.bucket import Bucket, Version
 from tests.model.simulation.faults import Fault, Network
-from tests.model.simulation.laws import Laws, crowded_keys, tree
+from tests.model.simulation.laws import Laws, crowded_keys, is_unfinished, tree
 from tests.model.simulation.memory_files import FOLDER
 from tests.model.simulation.node import Life, Node, Plain
 from tests.model.simulation.person import INSIDE_BLUE, NAMES, Person, console_text
@@ -258,8 +258,8 @@ class Lifetime:
             network.rate, network.partition_until_s = 0.0, -1.0
         for life in self.lives:
             life.crash_in = None
-            if life.paused_until_s > self.world.now_s:
-                life.paused_until_s = min(life.paused_until_s, self.world.now_s + 30.0)
+            if not life.is_dead and life.paused_until_s > self.world.now_s + 30.0:
+                self.world.at(self.world.now_s + 30.0, life.unpause)
         self.rate = 0.0
         self.world.run(self.world.now_s + 60.0)
         last = self._last_life()
@@ -268,7 +268,8 @@ class Lifetime:
             self.world.run(self.world.now_s + 20.0)
             last = self._last_life()
             last.engine.is_released = True  # a person lets held deletes go
-            if self._console_s > self._pulled_s and last.engine.restored:  # and asks for what others put there
+            missed_s = max([self._console_s, *last.node.disk.hidden.values()])
+            if missed_s > self._pulled_s and last.engine.restored:  # and asks for what others put there
                 self._pulled_s = self.world.now_s
                 last.engine.wants_pull = True
                 last.engine.wake()
@@ -291,13 +292,7 @@ class Lifetime:
             return False
         if engine.agenda.gone or engine.busy or engine.held:
             return False
-        return all(self._is_torn(life.node, path) for path in engine.agenda.pending)
-
-    def _is_torn(self, node: Node, path: str) -> bool:
-        where = f"{FOLDER}/{path}"
-        if path.endswith("/") or not node.disk.exists(where):
-            return False
-        return (where, bytes(node.disk.find(where).content)) not in self.states
+        return all(is_unfinished(life.node.disk, f"{FOLDER}/{path}") for path in engine.agenda.pending)
 
     def _last_life(self) -> Life:
         """The node that holds the prefix now; one is started if nobody does."""
@@ -325,7 +320,7 @@ class Lifetime:
                 continue
             self.laws.checked["parked"] += 1
             for key, (content, _) in tree(life.node.disk).items():
-                if (f"{FOLDER}/{path_of(key)}", content) not in self.states:
+                if is_unfinished(life.node.disk, f"{FOLDER}/{path_of(key)}"):
                     continue  # a program is in the middle of saving it
                 if content not in stored and content not in stranded:
                     self.laws.object("G5", f"{life.name} was fenced, and {key!r} was not parked")
@@ -343,7 +338,7 @@ class Lifetime:
         got = _looks(node, self.bucket)
         crowded = crowded_keys(set(self.bucket.user_keys()))
         for path in sorted((expected.keys() | got.keys()) - crowded):
-            if path in expected and self._is_torn(last.node, path_of(path)):
+            if path in expected and is_unfinished(last.node.disk, f"{FOLDER}/{path_of(path)}"):
                 continue
             if expected.get(path) != got.get(path):
                 self.laws.object("restore", f"{path!r} was {expected.get(path)} and came back as {got.get(path)}")

@@ -237,7 +237,7 @@ class MemoryStore:
         fault = self._network.meet(verb, self._actor.now_s())
         self.meter.count(verb, sent=sent)
         if fault is Fault.LATE:
-            self._actor.later(self._network.rng.uniform(1.0, 60.0), lambda: _quietly(act))
+            self._actor.later(self._network.rng.uniform(1.0, 10.0), lambda: _quietly(act))
         self._fail(verb, key, fault)
         answer = act()
         self._actor.gate(f"{verb}+ {key}")

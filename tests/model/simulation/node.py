@@ -86,8 +86,11 @@ class Node:
 
     def cut_power(self, rng: random.Random) -> None:
         """What was not made durable may be gone: of the folder, and the newest commits of the journal."""
-        self.disk.cut_power(rng)
-        if self.snapshots and rng.random() < 0.7:
+        loses_names = rng.random() < 0.3
+        self.disk.cut_power(rng, loses_names=loses_names)
+        if loses_names:
+            self.lose_journal()
+        elif self.snapshots and rng.random() < 0.5:
             self.database = sqlite3.connect(":memory:", check_same_thread=False)
             self.database.deserialize(self.snapshots[-1])
 
@@ -185,7 +188,14 @@ class Life:
 
     def pause(self, seconds: float) -> None:
         """SIGSTOP, and SIGCONT later."""
-        self.paused_until_s = self.world.now_s + seconds
+        self.paused_until_s = max(self.paused_until_s, self.world.now_s + seconds)
+
+    def unpause(self) -> None:
+        """SIGCONT now."""
+        self.paused_until_s = self.world.now_s
+        for fiber in (self._control, *self._workers):
+            if fiber not in self._idle:
+                fiber.wake()
 
     def _run(self) -> None:
         second, turns = 0, 0
