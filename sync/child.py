@@ -183,6 +183,7 @@ class Child:
                 engine.lease.renew(unsaved, len(unsaved), released=True)
             except SyncError as error:
                 log.warning("The lease could not be released", extra={"error": str(error)})
+        engine.is_stopping = False  # the last word is what is saved and what is not
         write_status(self._settings.state_dir, self._primary.status())
         if unsaved:
             log.error("Not everything could be saved", extra={"files": len(unsaved), "first": unsaved[:20]})

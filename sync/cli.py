@@ -17,6 +17,7 @@ from sync.logs import set_up_logging
 from sync.names import stamp, unstamp
 from sync.settings import SyncSettings
 from sync.status import STALE_AFTER_S, State, Status, read_status
+from sync.stores.cli import store_app
 
 if TYPE_CHECKING:
     from sync.inspection import Finding, Inspection
@@ -33,6 +34,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(store_app)
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 Timeout = Annotated[float, typer.Option(help="Seconds to wait at most.")]

@@ -368,10 +368,6 @@ def _take(engine: Engine, diff: object) -> None:
 
     assert isinstance(diff, Diff)
     now_s = engine.clock.monotonic()
-    if diff.problem:
-        engine.problems[diff.folder or "."] = diff.problem
-    elif engine.problems:
-        engine.problems.pop(diff.folder or ".", None)
     engine.agenda.update(diff, now_s, engine.clock.now())
     if not diff.folder and ".preflightignore" in diff.changed and engine.scanner.read_ignore():
         engine.rescan()

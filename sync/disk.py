@@ -104,6 +104,10 @@ class DiskFiles:
             return entry_of(os.lstat(self._inside(path)))
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return None  # nothing can be there
+            raise
 
     @contextlib.contextmanager
     def open(self, path: str) -> Iterator[OpenFile]:

@@ -55,6 +55,7 @@ BACKLOG = 20_000  # a walk waits while more than this is pending: memory stays b
 REPULL_AFTER_S = 5.0  # past the term of the node before us: its last request has ended by then
 OFFLINE_AFTER = 3  # failures in a row: one reset is no outage
 OUTAGE_MOST_S = 30.0
+LOG_EVERY_S = 60.0  # the same trouble is told once a minute
 EXPIRE_FIRST_S = 600.0  # a start has better things to do than to look through the trash
 EXPIRE_EVERY_S = 86_400.0
 
@@ -138,6 +139,7 @@ class Engine:
     lately_deleted: deque[float] = field(default_factory=deque)
     repull_s: float | None = None  # once more then: the node before us may have written until its term ended
     expire_due_s: float = 0.0
+    log_again_s: float = 0.0
     leasing: bool = False
     lease_retry_s: float = 0.0
     recorded: frozenset[str] = frozenset()  # what the lease object says is pending
@@ -223,6 +225,7 @@ class Engine:
                     self.scanner.forget(path.rpartition("/")[0])
             case Vanished(path=path):
                 self._end(path)
+                self._settle_restore(path)
                 self.agenda.drop(path)
                 self.scanner.forget(path.rpartition("/")[0])
                 self.mark_now(path.rpartition("/")[0], now_s)
@@ -342,9 +345,14 @@ class Engine:
         if path in self.agenda.gone:
             self.agenda.gone[path].since_s = now_s
             self.agenda.last_gone_s = self.agenda.first_gone_s = now_s
-        self._again_in_restore(path, now_s)
+        if self.restore is not None and self.restore.gives_up(path, error):
+            self.problems[path] = f"It stays in the bucket: {error.what}"
+            self._settle_restore(path)
+        else:
+            self._again_in_restore(path, now_s)
         failures = self.outage.failures + 1 if self.outage else 1
-        delay = min(2.0 ** min(failures - 1, 6), OUTAGE_MOST_S)
+        # One failure may be about one path alone: the others go on meanwhile.
+        delay = min(2.0 ** min(failures - 1, 6), OUTAGE_MOST_S) if failures > 1 or not path else 0.0
         if isinstance(error, Throttled):
             self.window = max(1.0, self.window / 2)
             delay = error.after_s or delay
@@ -352,8 +360,9 @@ class Engine:
         self.outage = Outage(error, since, now_s + delay, failures)
         if self.restore is not None and not self.restore.is_listed and not path:
             self.restore = None
-        level = logging.WARNING if failures in (1, OFFLINE_AFTER) else logging.DEBUG
-        log.log(level, "A transfer failed and is tried again", extra={"path": path, "error": str(error)})
+        if now_s >= self.log_again_s:
+            self.log_again_s = now_s + LOG_EVERY_S
+            log.warning("A transfer failed and is tried again", extra={"path": path, "error": str(error)})
 
     def is_offline(self) -> bool:
         """Whether the failures in a row amount to an outage that people should see."""

@@ -47,6 +47,8 @@ def status_of(engine: Engine, *, mirrors: tuple[dict[str, object], ...] = ()) ->
     held = [] if engine.held is None else [g.path for g in engine.agenda.gone.values() if not g.is_approved]
     files, size = engine.journal.counts()
     restore = engine.restore
+    unreadable = ((folder or ".", why) for folder, why in engine.scanner.problems.items())
+    problems = itertools.chain(engine.problems.items(), unreadable)
     moved = engine.store.meter.transferred()
     facts = engine.store.facts
     return Status(
@@ -63,7 +65,7 @@ def status_of(engine: Engine, *, mirrors: tuple[dict[str, object], ...] = ()) ->
         held=tuple({"path": p, "why": engine.held.why if engine.held else ""} for p in held[:SHOWN_HELD]),
         held_count=len(held),
         conflicts=tuple({"path": p, "copy": c, "at": at} for p, c, at in engine.journal.conflicts()),
-        problems=tuple({"path": p, "why": w} for p, w in itertools.islice(engine.problems.items(), SHOWN_HELD)),
+        problems=tuple({"path": p, "why": w} for p, w in itertools.islice(problems, SHOWN_HELD)),
         requests=engine.store.meter.requests(),
         bytes_sent=moved.get("sent", 0),
         bytes_received=moved.get("received", 0),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from sync import plan
-from sync.errors import Misconfigured, NotFound, SyncError
+from sync.errors import Corrupt, Denied, Misconfigured, NotFound, SyncError
 from sync.files import Files
 from sync.lease import Predecessor
 from sync.names import is_ours, join, path_of, why_unusable
@@ -25,6 +25,7 @@ CHUNK = 2000  # objects handed over at once
 BATCH_FILES = 256  # placed by one sync of the disk
 BATCH_BYTES = 64 * 1024 * 1024
 BATCH_S = 0.5
+REFUSALS = 3  # of one object while others arrive: then it is this object and not the credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +84,19 @@ class Restore:
     removals: list[str] = field(default_factory=list)
     again: list[tuple[float, Pull]] = field(default_factory=list)  # (not before, what)
     adopts: dict[str, Pull] = field(default_factory=dict)
+    refusals: dict[str, int] = field(default_factory=dict)
     twins: list[str] = field(default_factory=list)  # files whose `.~` twin was found: interrupted saves
 
     def is_done(self) -> bool:
         """Whether every planned path was dealt with."""
         return self.is_planned and not (self.in_flight or self.fetched or self.placing or self.again)
+
+    def gives_up(self, path: str, error: SyncError) -> bool:
+        """Whether this one object is left in the bucket so that the others can be used (archived, damaged)."""
+        if path not in self.adopts or not isinstance(error, Denied | Corrupt):
+            return False
+        self.refusals[path] = self.refusals.get(path, 0) + 1
+        return self.refusals[path] >= REFUSALS and self.files_done > 0
 
     def is_batch_due(self, now_s: float) -> bool:
         """Whether the fetched files should take their places now."""
