@@ -100,6 +100,9 @@ def aws(reader: Reader, *, place: str = "AWS_S3_BUCKET_FOLDER") -> StoreConfig |
     if "://" in value and urlsplit(value).scheme not in {"s3", "s3a"}:
         reader.problems.append(f"{place} has an unknown scheme: expected bucket/folder or s3://bucket/folder")
         return None
+    expires = reader.secret("AWS_CREDENTIAL_EXPIRATION")
+    if expires is not None:
+        credentials["expires"] = expires
     endpoint = reader.url("AWS_ENDPOINT_URL") or reader.url("AWS_ENDPOINT_URL_S3")
     where = reader.place(place, value)
     if where is None:

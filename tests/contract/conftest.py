@@ -51,7 +51,7 @@ def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 @pytest.fixture(scope="session")
 def azurite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureServer]:
-    with azurite(tmp_path_factory.mktemp("azurite", "fakegcs", "oss", "obs", "cos")) as server:
+    with azurite(tmp_path_factory.mktemp("azurite")) as server:
         server.create_container("contract")
         yield server
 

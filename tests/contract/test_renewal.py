@@ -1,0 +1,153 @@
+"""Credentials that end and are renewed through a file while the store is in use."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from sync.clock import SystemClock
+from sync.errors import Denied
+from sync.stores.check import check_store
+from sync.stores.opening import open_store
+from sync.stores.secret import Secret
+from tests.support.azurite import AzureServer
+from tests.support.fakegcs import GcsServer
+from tests.support.servers import BIN
+from tests.support.wait import until
+
+
+def test_sas_expired_mid_session_renewed_by_file(azurite_server: AzureServer, tmp_path: Path) -> None:
+    file = tmp_path / "sas"
+    file.write_text(azurite_server.sas("contract"))
+    config = replace(azurite_server.config("contract", "renew"), credentials={"sas": Secret("", file)})
+    with closing(open_store(config)) as store:
+        store.put("a", b"one", meta={})
+        file.write_text(azurite_server.sas("contract", valid_s=-60))
+
+        def refused() -> bool:
+            try:
+                store.put("a", b"two", meta={})
+            except Denied:
+                return True
+            return False
+
+        until(refused, 10)
+        file.write_text(azurite_server.sas("contract"))
+        until(lambda: not refused(), 10)
+        assert store.head("a").size == 3
+
+
+def test_rights_of_a_sas_that_are_missing_are_named(azurite_server: AzureServer) -> None:
+    config = azurite_server.config("contract", "rights", sas=azurite_server.sas("contract", permissions="rl"))
+    checked = check_store(config, SystemClock())
+    assert checked.exit_code == 12
+    assert checked.capability is not None
+    (step,) = [step for step in checked.capability.steps if step.outcome == "denied"]
+    assert "c and w" in step.fix
+
+
+class TokenServer(BaseHTTPRequestHandler):
+    """Google's token endpoint: verifies the JWT's signature, hands out a token."""
+
+    public: Any = None
+    granted: list[str]
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        assertion = dict(pair.split("=", 1) for pair in body.split("&"))["assertion"]
+        head, claims, signature = assertion.split(".")
+        self.public.verify(_unpad(signature), f"{head}.{claims}".encode(), padding.PKCS1v15(), hashes.SHA256())
+        self.granted.append(json.loads(_unpad(claims))["iss"])
+        answer = json.dumps({"access_token": "t", "expires_in": 3600, "token_type": "Bearer"}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: Any) -> None:
+        """Quiet."""
+
+
+def _unpad(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+@pytest.fixture
+def google() -> Iterator[tuple[str, list[str], ThreadingHTTPServer]]:
+    """A service account's JSON, whom tokens were granted to, the server."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    granted: list[str] = []
+    handler = type("Bound", (TokenServer,), {"public": key.public_key(), "granted": granted})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+    account = {
+        "type": "service_account",
+        "client_email": "lab@example.iam.gserviceaccount.com",
+        "private_key": pem,
+        "private_key_id": "1",
+        "token_uri": f"http://127.0.0.1:{server.server_address[1]}/token",
+    }
+    yield json.dumps(account), granted, server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_service_account_signs_in(
+    fakegcs_server: GcsServer, google: tuple[str, list[str], ThreadingHTTPServer]
+) -> None:
+    account, granted, _ = google
+    config = replace(fakegcs_server.config("contract", "account"), credentials={"json": Secret(account)})
+    with closing(open_store(config)) as store:
+        store.put("a", b"x", meta={})
+        assert [info.key for info in store.list()] == ["a"]
+        for number in range(5):
+            store.put(f"k{number}", b"x", meta={})
+    assert set(granted) == {"lab@example.iam.gserviceaccount.com"}
+    assert len(granted) <= 2  # not one for each request
+
+
+def test_store_check_tells_what_works_and_what_to_fix(azurite_server: AzureServer) -> None:
+    environ = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "COLUMNS": "120"}
+    command = [str(BIN / "preflight-sync"), "store", "check"]
+    good = subprocess.run(
+        [*command, "--json"],
+        env={**environ, **azurite_server.environ("contract/check")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (good.returncode, good.stderr) == (0, "")
+    (told,) = json.loads(good.stdout)
+    assert told["capability"]["facts"]["writes"] == "full"
+    assert told["expires_at"] > 0
+    assert len(told["warnings"]) == 1  # the test's token lives for an hour
+    expired = azurite_server.environ("contract/check", sas=azurite_server.sas("contract", valid_s=-60))
+    bad = subprocess.run(command, env={**environ, **expired}, capture_output=True, text=True, timeout=60, check=False)
+    assert bad.returncode == 12
+    assert "expired at" in bad.stdout
+    assert "AZURE_BLOB_SAS_TOKEN" in bad.stdout
+    assert expired["AZURE_BLOB_SAS_TOKEN"] not in bad.stdout + bad.stderr
+    half = subprocess.run(
+        command, env={**environ, "AWS_ACCESS_KEY_ID": "x"}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert half.returncode == 2
+    assert "AWS_SECRET_ACCESS_KEY" in half.stderr
