@@ -86,6 +86,10 @@ def mount(first: str) -> None:
         from preflight.fleet_commands import app as fleet_app
 
         app.add_typer(fleet_app)
+    if everything or first == "store":
+        from sync.stores.cli import store_app
+
+        app.add_typer(store_app)
     if everything or first == "sync":
         from sync.cli import app as sync_app
 
