@@ -25,6 +25,7 @@ from preflight.server import Listener, PortTaken
 from preflight.settings import Settings, faults_of_others, read
 from preflight.supervisor import View
 from preflight.terminal import Face, face
+from preflight.variables import unknown
 from sync.clock import Clock
 from sync.status import State, Status
 
@@ -138,11 +139,10 @@ class Launch:
         except BadSettings as bad:
             return self._refuse(bad.problems)
         plan.repair(outcome.report)
-        for warning in plan.warnings:
+        warnings = (*unknown(self.environ), *plan.warnings)
+        for warning in warnings:
             log.warning(warning)
-        self.board.post(
-            warnings=(*self.board.facts.warnings, *plan.warnings), url=plan.url, sync_expected=plan.has_sync
-        )
+        self.board.post(warnings=(*self.board.facts.warnings, *warnings), url=plan.url, sync_expected=plan.has_sync)
         return self._supervise(plan)
 
     def _examine(self) -> Outcome:

@@ -23,14 +23,13 @@ from preflight.errors import ImdsError
 from preflight.model import Limit, Severity
 from preflight.platforms import Platform
 from preflight.policy import Rule
-from preflight.settings import Settings
+from preflight.settings import Settings, sync_settings
 from sync.clock import Clock
 from sync.control import call
 from sync.errors import SyncError
 from sync.status import State, read_status
 
 log = logging.getLogger(__name__)
-FLUSH_S = 60.0
 GONE_WITHIN_S = 120.0  # a node that was handed back is stopped by then
 REST_S = 300.0  # after a step that did not come about
 MOVE = "user.move"
@@ -43,6 +42,7 @@ class Leaving:
         self._environ, self._settings, self._platform, self._clock = environ, settings, platform, clock
         self._state_dir = settings.state_dir.absolute()
         self._memory = self._state_dir / "preflight" / "ladder.json"
+        self._flush_s = sync_settings(environ).flush_timeout_s
         self._lock = threading.Lock()
         self._handed_back_s: float | None = None
         self._rests_until_s = float("-inf")
@@ -86,7 +86,7 @@ class Leaving:
     def _save(self) -> tuple[bool, str]:
         """Flush and verify. What is not known to be saved keeps the node."""
         try:
-            answer = call(self._state_dir, {"cmd": "flush", "timeout_s": FLUSH_S}, FLUSH_S + 10.0)
+            answer = call(self._state_dir, {"cmd": "flush", "timeout_s": self._flush_s}, self._flush_s + 10.0)
         except SyncError as error:
             return False, f"sync did not answer ({error.what})"
         if not answer.get("ok"):
