@@ -145,6 +145,10 @@ class Board:
         ]
         return status if pids and (status.pid == pids[0] or not pids[0]) else None
 
+    def last_sync(self) -> SyncStatus | None:
+        """Its last document, whoever wrote it: after the end nobody runs who could confirm it."""
+        return read_status(self._state_dir) if self._state_dir is not None else None
+
     def answer(self, kind: str) -> Answer:
         """What `startupz`, `livez` or `readyz` says now."""
         facts, now_s = self._facts, self.clock.monotonic()

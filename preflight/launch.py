@@ -117,6 +117,7 @@ class Launch:
             "machine": self.board.facts.machine, "platform": self.platform.name, "port": self.settings.port,
             "probe_port": self.settings.probe_port,
         })  # fmt: skip
+        self.face.say("Checking this node…")
         plan = services.Plan(self.settings, self.environ, tuple(self.command))
         preparing = _Preparing(plan.prepare)  # JupyterLab's password is hashed while the checks run
         outcome = self._examine()
@@ -184,12 +185,14 @@ class Launch:
         watch.stop()
         desk.stop()
         log.info("everything has stopped", extra={"exit_code": self.exit_code})
+        self.face.say(last_words(self.board.last_sync()))
         return self.exit_code
 
     def _on_view(self, view: View) -> None:
         self.board.post(view=view, beat_s=self.clock.monotonic())
         if view.stopping and self.board.facts.stage is not Stage.STOPPING:
             self.board.post(stage=Stage.STOPPING)
+            self.face.say("Stopping: saving what is left. (Once more skips that.)")
 
     def _hand_port_over(self, command: Callable[[], services.Command]) -> Callable[[], services.Command]:
         def made() -> services.Command:
@@ -238,6 +241,15 @@ class _Preparing(threading.Thread):
         self.join()
         if self._failed is not None:
             raise self._failed
+
+
+def last_words(status: Status | None) -> str:
+    """What somebody who stopped the node wants to know."""
+    if status is None:
+        return "Stopped. Whether everything is saved is not known."
+    if status.pending_files:
+        return f"Stopped. {status.pending_files} files are not saved: they are in the folder on this machine."
+    return f"Stopped. Everything is saved in {status.store}." if status.store else "Stopped. Nothing is saved."
 
 
 def kept_report(report: Mapping[str, Any]) -> dict[str, Any]:

@@ -79,7 +79,9 @@ def configure(environ: Mapping[str, str], stream: TextIO | None = None) -> None:
     handler = logging.StreamHandler(target)
     handler.setFormatter(Text() if as_text else JsonLines())
     handler.addFilter(Throttle())
-    level = logging.getLevelName(environ.get("PREFLIGHT_LOG_LEVEL", "INFO").strip().upper())
+    # On a terminal the screen tells the story; the log adds what is wrong.
+    usual = "WARNING" if as_text and target.isatty() else "INFO"
+    level = logging.getLevelName(environ.get("PREFLIGHT_LOG_LEVEL", "").strip().upper() or usual)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level if isinstance(level, int) else logging.INFO)

@@ -115,7 +115,7 @@ class Loop:
         while self._signals_seen < self._signals.count:
             self._signals_seen += 1
             first = not self.view.stopping
-            log.warning("asked to stop" if first else "asked again: skipping what is being waited for")
+            log.info("asked to stop" if first else "asked again: skipping what is being waited for")
             self._take(Stop() if first else Hurry())
 
     def _bury(self) -> None:

@@ -18,6 +18,7 @@ from sync.status import State, Status
 log = logging.getLogger(__name__)
 ASK_TIMEOUT_S = 3.0
 FAST_S, SLOW_S = 0.2, 5.0  # while something is starting; once it runs
+TROUBLE = frozenset({State.OFFLINE, State.HELD, State.FENCED, State.FAILED})
 ALIVE_FOR_S = 1.0  # a command without a readiness question counts as ready after this
 
 
@@ -179,7 +180,8 @@ class Watch(threading.Thread):
         elif facts.app_at_s is None or now_s - facts.app_at_s > SLOW_S * 3:
             # One slow answer of a server that answered before is no news; three are.
             self._board.post(app_ok=False, app_why=word.why, busy_why="")
-        self._tell("app", "answers" if word.ok else word.why, ok=word.ok or not was_ready)
+        if word.ok or was_ready:
+            self._tell("app", "answers" if word.ok else word.why, ok=word.ok)
         self._post(Readiness("app", pid, ok=word.ok, why=word.why))
         return word.ok
 

@@ -27,6 +27,9 @@ class Face(Protocol):
 
     def problem(self, text: str) -> None: ...
 
+    def say(self, text: str) -> None:
+        """A sentence for somebody who watches; the log has its own words for it."""
+
 
 class Lines:
     """One log record a fact, for containers and pipes."""
@@ -74,6 +77,9 @@ class Lines:
     def problem(self, text: str) -> None:
         log.error("wrong settings", extra={"problem": text})
 
+    def say(self, text: str) -> None:
+        """Nobody watches."""
+
 
 class Screen:
     """For a terminal, on standard error, so that the log does not tear the bar.
@@ -100,6 +106,10 @@ class Screen:
 
         if self._done:
             return
+        if done and not progress.files_done:
+            self._end_bar()
+            self._console.print("The bucket holds nothing yet: the folder starts as it is.")
+            return
         if self._bar is None:
             self._bar = Bar(
                 TextColumn("Restoring"),
@@ -118,18 +128,23 @@ class Screen:
             files=f"{progress.files_done}/{total} files",
         )  # fmt: skip
         if done:
-            self._bar.stop()
-            self._done = True
+            self._end_bar()
 
-    def opening(self, url: str, password: str | None) -> None:
+    def _end_bar(self) -> None:
         if self._bar is not None and not self._done:
             self._bar.stop()
-            self._done = True
+        self._done = True
+
+    def opening(self, url: str, password: str | None) -> None:
+        self._end_bar()
         self._console.print(f"\n  JupyterLab is open: [bold]{url}[/]", highlight=False)
         if password:
             self._console.print(
                 f"  Password (made just now, shown once): [bold]{password}[/]\n", highlight=False, markup=True
             )
+
+    def say(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False)
 
     def problem(self, text: str) -> None:
         self._console.print(f"✗ {text}", style="bold red", highlight=False, markup=False)
