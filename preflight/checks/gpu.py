@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from preflight.checks import Broken, Check, Context, Reading
+from preflight.checks import Broken, Check, Context, NotExpected, Reading
 from preflight.errors import Unmeasured
 from preflight.gpu.round import expected_count, first_device, gpu_check, snapshot
 from preflight.gpu.snapshot import Device
 from preflight.gpu.throttle import BAD_BITS, names
 from preflight.model import Blame, Limit, Severity
+
+# What GeForce cards and WSL2 may leave out without anything being wrong.
+_OPTIONAL = frozenset({"temperature", "throttle", "clock_sm", "pcie_width", "name"})
 
 
 def _count(context: Context) -> Reading:
@@ -26,6 +29,8 @@ def _count(context: Context) -> Reading:
     lost = [device.index for device in taken.devices if device.lost]
     usable = taken.count - len(lost)
     detail = {"names": [device.name for device in taken.devices], "lost": lost, "expected": expected}
+    if taken.from_cuda:
+        detail["why"] = f"by CUDA: {taken.ended_badly or 'NVML does not show it'}"
     if lost:
         detail["why"] = f"GPU {', '.join(map(str, lost))} fell off the bus or needs a reset"
     if 0 < usable < expected:
@@ -38,6 +43,8 @@ def _device_check(read: Callable[[Device], Reading | float | str | None], stage:
         taken = snapshot(context)
         device = first_device(taken)
         value = read(device)
+        if value is None and stage in _OPTIONAL and taken.is_not_told(stage, device.index):
+            raise NotExpected(f"this driver does not tell it ({taken.why_absent(stage, device.index)})")
         if value is None:
             raise Unmeasured(taken.why_absent(stage, device.index))
         return value if isinstance(value, Reading) else Reading(value)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from preflight.checks import Broken, Check, Context, Reading
+from preflight.checks import Broken, Check, Context, NotExpected, Reading
 from preflight.errors import Unmeasured
 from preflight.gpu.cuda import LIBRARY_MISSING
 from preflight.gpu.fault import describe_code, proven_fault
@@ -18,6 +18,7 @@ from preflight.gpu.round import NO_DEVICE, WORK_DEADLINE_S, gpu_check, number, r
 from preflight.model import Blame, Limit, Severity
 
 _START_STAGES = ("cuda_start", "cuda_device", "cuda_compile", "cuda_first")
+_WORK_STAGES = ("burn", "pipe", "memory_taken", "memory_resident", "memory_tested")
 _BROKEN_ADVICE = "the GPU of this node gives wrong results"
 
 
@@ -54,11 +55,12 @@ def _raise_if_proven(code: int, call: str, why: str) -> None:
 def _sound(context: Context) -> Reading:
     """Fails when a known-good kernel or copy ended in a code that only broken hardware answers."""
     done = worked(context)
-    for failure in done.failures:
-        if failure.stage not in _START_STAGES:
-            _raise_if_proven(failure.code, failure.call, failure.why)
-    if done.failures or done.ended_badly:
-        raise Unmeasured(done.why_not("done"))
+    failures = [failure for failure in done.failures if failure.stage in _WORK_STAGES]
+    for failure in failures:
+        _raise_if_proven(failure.code, failure.call, failure.why)
+    missing = [stage for stage in _WORK_STAGES if stage not in done.told]
+    if missing:
+        raise Unmeasured(done.why_not(missing[0]))
     return Reading(0.0)
 
 
@@ -74,7 +76,7 @@ def _copy_share(context: Context) -> Reading:
     done, told = result(context, "pipe")
     promised = promised_link_bytes_per_s(done.result("link") or {})
     if promised is None:
-        raise Unmeasured("the driver does not tell the link's width and generation here")
+        raise NotExpected("this driver does not tell the link's width and generation")
     slower = min(number(told, "h2d_median"), number(told, "d2h_median"))
     return Reading(round(slower / promised, 4), {"promised": promised, **(done.result("link") or {})})
 

@@ -9,8 +9,8 @@ from preflight.gpu.cuda import Driver
 from preflight.gpu.nvml import link_under_load, open_library
 from preflight.gpu.stages import Story
 
-_COPY_BYTES = 16 << 20
-_COPIES = 16  # 256 MiB: 10 ms on a fast link, long enough to be asked about
+_COPY_BYTES = 4 << 20
+_COPIES = 64  # 256 MiB: 10 ms on a fast link, long enough to be asked about
 
 
 def measure_link(driver: Driver, story: Story, environ: Mapping[str, str]) -> None:

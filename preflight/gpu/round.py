@@ -11,6 +11,7 @@ from preflight.checks import Check, Context, Lane, NotExpected, Reading
 from preflight.errors import Unmeasured
 from preflight.gpu.cuda import LIBRARY_MISSING
 from preflight.gpu.readings import LIMIT_S, read_snapshot
+from preflight.gpu.second_source import filled, is_wanting
 from preflight.gpu.snapshot import Device, Snapshot
 from preflight.gpu.worked import LIMIT_S as WORK_LIMIT_S
 from preflight.gpu.worked import Worked, run_work
@@ -33,8 +34,7 @@ def expected_count(context: Context) -> int | None:
     return 1 if context.expect_gpu or told in {"yes", "true", "on"} else None
 
 
-def snapshot(context: Context) -> Snapshot:
-    """This round's readings. Raises NotExpected where no GPU is and none is expected."""
+def _readings(context: Context) -> Snapshot:
     expected = expected_count(context)
     if expected == 0:
         raise NotExpected(f"{EXPECT_VARIABLE} says that no GPU is expected")
@@ -44,6 +44,13 @@ def snapshot(context: Context) -> Snapshot:
     if taken.is_absent and expected is None:
         raise NotExpected("there is no NVIDIA GPU here, and none is expected")
     return taken
+
+
+def snapshot(context: Context) -> Snapshot:
+    """This round's readings: NVML's, and CUDA's where NVML does not tell what decides. Raises NotExpected where no
+    GPU is and none is expected."""
+    taken = _readings(context)
+    return filled(taken, worked(context)) if is_wanting(taken) else taken
 
 
 def image(context: Context) -> Image:
@@ -65,10 +72,8 @@ def first_device(taken: Snapshot) -> Device:
 
 
 def worked(context: Context) -> Worked:
-    """This round's work. Raises NotExpected where no GPU is and none is expected."""
-    taken = snapshot(context)
-    if taken.is_absent:
-        raise Unmeasured("no GPU is visible")
+    """This round's work of the GPU. Raises NotExpected where no GPU is and none is expected."""
+    taken = _readings(context)
 
     def work() -> Worked:
         longer = context.round_number > 0

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 LOST_CODES = frozenset({15, 16})  # GPU_IS_LOST, RESET_REQUIRED: the device fell off the bus or needs a reset
 NO_LIBRARY_CODES = frozenset({9, 12})  # DRIVER_NOT_LOADED, LIBRARY_NOT_FOUND
+# NOT_SUPPORTED, FUNCTION_NOT_FOUND, ARGUMENT_VERSION_MISMATCH, and UNKNOWN, which WSL2 answers for "not supported"
+NOT_TOLD_CODES = frozenset({3, 13, 25, 999})
 _PCIE_WIDTHS = frozenset({1, 2, 4, 8, 12, 16, 32})
 _GIB = 1 << 30
 
@@ -58,12 +60,20 @@ class Snapshot:
     nodes: tuple[str, ...] = ()  # device files of a GPU in this container
     ended_badly: str = ""  # a sentence, when a driver call hung or crashed
     absent: Mapping[str, str] = field(default_factory=dict)
+    not_told: frozenset[str] = frozenset()  # of these, what this driver says it does not tell at all
+    from_cuda: bool = False  # the devices are CUDA's, since NVML shows none
 
     @property
     def is_absent(self) -> bool:
         """There is no GPU here, proven: no device file, and no library or a driver that answers "none"."""
+        if self.count:
+            return False
         no_driver = self.library_missing or self.init_error in NO_LIBRARY_CODES or self.count == 0
         return not self.nodes and no_driver and not self.ended_badly
+
+    def is_not_told(self, reading: str, index: int) -> bool:
+        """Whether this driver says that it does not tell a reading: a gap of GeForce or WSL2, and no fault."""
+        return f"{reading}@{index}" in self.not_told
 
     def why_absent(self, reading: str, index: int | None = None) -> str:
         """One sentence on why a reading is missing."""
@@ -153,6 +163,7 @@ def assemble(facts: Iterable[Mapping[str, object]], *, nodes: tuple[str, ...] = 
         nodes=nodes,
         ended_badly=ended_badly,
         absent={key: why for key, why in absent.items() if key not in told},
+        not_told=frozenset(key for key, code in errors.items() if code in NOT_TOLD_CODES and key not in told),
     )
 
 

@@ -72,7 +72,8 @@ class Outcome:
 
 def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """What a GPU child may know: where the driver is. No credential passes."""
-    return {name: value for name, value in environ.items() if name in _PASSED or name.startswith(_PASSED_PREFIXES)}
+    passed = {name: value for name, value in environ.items() if name in _PASSED or name.startswith(_PASSED_PREFIXES)}
+    return passed | {"CUDA_CACHE_DISABLE": "1"}  # or the driver writes compiled kernels into the user's home
 
 
 def run_child(

@@ -59,7 +59,8 @@ class FakeGpu:
         """What to put into the environment of whatever reads the GPU."""
         env = {"PATH": "/usr/bin:/bin", **self.libraries}
         env |= {_NVML + name: value for name, value in self.values.items()}
-        env |= {_CUDA + name: value for name, value in self.cuda.items()}
+        same = {name: self.values[name] for name in ("CUDA", "CC", "NAME", "COUNT") if name in self.values}
+        env |= {_CUDA + name: value for name, value in {**same, **self.cuda}.items()}  # one card, two libraries
         codes = [f"{name}={code}" for name, code in self.faults.items() if isinstance(code, int)]
         if codes:
             env[_NVML + "RC"] = ",".join(codes)

@@ -62,7 +62,7 @@ def test_expected_and_absent_counts_zero_and_the_rest_is_unknown(told: str, tmp_
 
 
 def test_all_checks_cost_one_child(tmp_path: Path) -> None:
-    machine = profile().but(faults={"nvmlInitWithFlags": 999}, once=tmp_path / "once")
+    machine = profile().but(faults={"nvmlInitWithFlags": 999}, cuda={"RC": "cuInit=999"}, once=tmp_path / "once")
     where = context(machine, tmp_path)
     for check in ALL.values():  # a second child would find a healthy driver
         with pytest.raises((Unmeasured, NotExpected)):

@@ -20,7 +20,7 @@ from preflight.examine import Setup, examine
 from preflight.limits import policy_from
 from preflight.model import Blame, Finding, Status
 from preflight.platforms.bare import Bare
-from preflight.policy import may_reject
+from preflight.policy import may_reject, needs_attention
 from sync.clock import SystemClock
 from tests.support.fakegpu import PROFILES, FakeGpu, profile
 
@@ -45,54 +45,78 @@ class Fault:
     cuda: Mapping[str, str] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict)
     manifest: object = None
+    also: tuple[str, ...] = ()  # other checks that prove the same
 
     @property
-    def rejects(self) -> bool:
-        return self.status is Status.FAIL and self.blame is Blame.NODE
+    def rejecting(self) -> set[str]:
+        """The checks that may cost the node."""
+        own = {self.check} if self.status is Status.FAIL and self.blame is Blame.NODE else set()
+        return own | set(self.also)
 
 
-UNKNOWN, WARN, FAIL, PASS = Status.UNKNOWN, Status.WARN, Status.FAIL, Status.PASS
+UNKNOWN, WARN, FAIL, PASS, SKIP = Status.UNKNOWN, Status.WARN, Status.FAIL, Status.PASS, Status.SKIP
 NODE, IMAGE, ACCOUNT, PLATFORM = Blame.NODE, Blame.IMAGE, Blame.ACCOUNT, Blame.PLATFORM
 
 
 def nvml_faults() -> Iterator[Fault]:
-    reads = {
+    """CUDA stands in where NVML does not tell what decides; what merely informs is unknown, or skipped where the
+    driver says that it does not tell it."""
+    stands_in = {
         "nvmlInitWithFlags": "gpu.count",
         "nvmlDeviceGetCount_v2": "gpu.count",
-        "nvmlSystemGetDriverVersion": "gpu.driver",
-        "nvmlDeviceGetName": "gpu.name",
         "nvmlDeviceGetMemoryInfo": "gpu.memory_free",
         "nvmlDeviceGetCudaComputeCapability": "gpu.compute_capability",
+    }
+    informs = {
+        "nvmlDeviceGetName": "gpu.name",
         "nvmlDeviceGetTemperature": "gpu.temperature",
         "nvmlDeviceGetCurrPcieLinkWidth": "gpu.pcie",
     }
-    for call, check in reads.items():
-        for code in (1, 2, 3, 4, 13, 999):
-            yield Fault(f"{call}={code}", check, UNKNOWN, nvml={call: code})
-    for call in ("nvmlInitWithFlags", "nvmlDeviceGetName", "nvmlDeviceGetMemoryInfo", "nvmlDeviceGetTemperature"):
-        for kind in ("segv", "hang"):
-            yield Fault(f"{call} {kind}", reads[call], UNKNOWN, nvml={call: kind})
-    yield Fault("driver not loaded", "gpu.count", FAIL, NODE, nvml={"nvmlInitWithFlags": 9})
-    yield Fault("no device", "gpu.count", FAIL, NODE, values={"COUNT": "0"})
+    for code in (1, 2, 3, 4, 9, 13, 15, 999):
+        for call, check in stands_in.items():
+            if code == 15 and check != "gpu.count":
+                continue  # a lost device: below
+            yield Fault(f"{call}={code}", check, PASS, nvml={call: code})
+        for call, check in informs.items():
+            if code not in (9, 15):
+                yield Fault(f"{call}={code}", check, SKIP if code in (3, 13, 999) else UNKNOWN, nvml={call: code})
+    for code in (1, 999):
+        yield Fault(f"driver version {code}", "gpu.driver", UNKNOWN, nvml={"nvmlSystemGetDriverVersion": code})
+    for kind in ("segv", "hang"):
+        for call in ("nvmlInitWithFlags", "nvmlDeviceGetMemoryInfo"):
+            yield Fault(f"{call} {kind}", stands_in[call], PASS, nvml={call: kind})
+        for call in ("nvmlDeviceGetName", "nvmlDeviceGetTemperature"):
+            yield Fault(f"{call} {kind}", informs[call], UNKNOWN, nvml={call: kind})
+        both = {"nvmlInitWithFlags": kind}
+        yield Fault(f"NVML and CUDA {kind}", "gpu.count", UNKNOWN, nvml=both, cuda={kind.upper(): "cuInit"})
+    dead = {"RC": "cuInit=100"}
+    yield Fault(
+        "driver not loaded", "gpu.count", FAIL, NODE, nvml={"nvmlInitWithFlags": 9}, cuda=dead, also=("gpu.start",)
+    )
+    yield Fault("no device", "gpu.count", FAIL, NODE, values={"COUNT": "0"}, cuda=dead, also=("gpu.start",))
+    yield Fault("no device by NVML alone", "gpu.count", PASS, values={"COUNT": "0"}, cuda={"COUNT": "1"})
+    yield Fault(
+        "NVML silent, CUDA without a device",
+        "gpu.count",
+        UNKNOWN,
+        nvml={"nvmlInitWithFlags": 999},
+        cuda=dead,
+        also=("gpu.start",),
+    )
     yield Fault("two devices", "gpu.count", PASS, values={"COUNT": "2"})
     yield Fault("eight devices", "gpu.count", PASS, values={"COUNT": "8"})
     yield Fault("lost", "gpu.count", FAIL, NODE, values={"LOST": "0"})
+    yield Fault("lost on the way", "gpu.count", FAIL, NODE, nvml={"nvmlDeviceGetMemoryInfo": 15})
     yield Fault("needs a reset", "gpu.count", FAIL, NODE, nvml={"nvmlDeviceGetHandleByIndex_v2": 16})
     yield Fault("fewer than wanted", "gpu.count", FAIL, NODE, environ={"PREFLIGHT_EXPECT_GPU": "2"})
     garbage = {"TOTAL": str(17179869184 * GIB), "FREE": "1"}
-    yield Fault("garbage memory", "gpu.memory_total", UNKNOWN, values=garbage)
+    yield Fault("garbage memory", "gpu.memory_total", PASS, values=garbage)
     yield Fault("garbage temperature", "gpu.temperature", UNKNOWN, values={"TEMP": "4294967295"})
     yield Fault("hot", "gpu.temperature", WARN, NODE, values={"TEMP": "97"})
     yield Fault("memory held", "gpu.memory_held", WARN, NODE, values={"TOTAL": str(12 * GIB), "FREE": str(GIB)})
     limit = {"PREFLIGHT_LIMIT_GPU_MEMORY_TOTAL_AT_LEAST": "20e9"}
-    yield Fault(
-        "too small for the user",
-        "gpu.memory_total",
-        FAIL,
-        NODE,
-        values={"TOTAL": str(8 * GIB), "FREE": str(7 * GIB)},
-        environ=limit,
-    )
+    small = {"TOTAL": str(8 * GIB), "FREE": str(7 * GIB)}
+    yield Fault("too small for the user", "gpu.memory_total", FAIL, NODE, values=small, environ=limit)
 
 
 def image_faults() -> Iterator[Fault]:
@@ -100,7 +124,8 @@ def image_faults() -> Iterator[Fault]:
     yield Fault("driver too old", "gpu.cuda", FAIL, NODE, values={"CUDA": "12080"}, manifest=cuda13)
     yield Fault("driver of 610", "gpu.cuda", PASS, values={"CUDA": "13030", "DRIVER": "610.62"}, manifest=cuda13)
     yield Fault("driver 13.10", "gpu.cuda", PASS, values={"CUDA": "13100"}, manifest={"cuda": {"toolkit": "13.9"}})
-    yield Fault("driver not told", "gpu.cuda", UNKNOWN, values={"CUDA": "0"}, manifest=cuda13)
+    yield Fault("driver not told", "gpu.cuda", UNKNOWN, values={"CUDA": "0"}, cuda={"CUDA": "0"}, manifest=cuda13)
+    yield Fault("driver told by CUDA", "gpu.cuda", PASS, values={"CUDA": "0"}, cuda={"CUDA": "13000"}, manifest=cuda13)
     yield Fault("Pascal and CUDA 13", "gpu.cuda", FAIL, IMAGE, values={"CUDA": "12080", "CC": "6.1"}, manifest=cuda13)
     jit = {"cuda": {"toolkit": "12.8", "jit_users": ["triton"]}}
     yield Fault("error 222 ahead", "gpu.ptx_jit", WARN, NODE, values={"CUDA": "12040"}, manifest=jit)
@@ -223,18 +248,17 @@ def test_there_are_enough_faults() -> None:
 def test_a_healthy_node_is_never_handed_back(name: str, tmp_path: Path) -> None:
     torch = {"cuda": {"toolkit": "11.7"}, "frameworks": {"torch": {"arch_list": list(TORCH)}}}
     seen = findings(profile(name).but(cuda=SMALL), tmp_path, {}, torch)
-    bad = [finding for finding in seen.values() if finding.status in (Status.WARN, Status.FAIL)]
-    assert bad == []
+    assert [finding for finding in seen.values() if needs_attention(finding)] == []
 
 
 @pytest.mark.parametrize(("fault", "name"), CASES, ids=[f"{fault.name} on {name}" for fault, name in CASES])
 def test_fault(fault: Fault, name: str, tmp_path: Path) -> None:
     machine = profile(name).but(values=fault.values, faults=fault.nvml, cuda=SMALL | dict(fault.cuda))
-    works = LONG or fault.check in {check.name for check in (*gpu_memory.CHECKS, *gpu_work.CHECKS)}
+    works = LONG or fault.also or fault.check in {check.name for check in (*gpu_memory.CHECKS, *gpu_work.CHECKS)}
     seen = findings(machine, tmp_path, fault.environ, fault.manifest, CHECKS if works else READING)
     told = seen[fault.check]
     assert told.status is fault.status, told
     if fault.blame is not None:
         assert told.blame is fault.blame, told
-    lost = [finding.name for finding in seen.values() if may_reject(finding) and finding.confirmed]
-    assert lost == ([fault.check] if fault.rejects else [])
+    lost = {finding.name for finding in seen.values() if may_reject(finding) and finding.confirmed}
+    assert lost == fault.rejecting

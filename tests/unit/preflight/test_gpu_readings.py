@@ -159,7 +159,7 @@ def test_the_child_imports_nothing_of_the_user(tmp_path: Path, monkeypatch: pyte
 def test_the_child_gets_no_credential() -> None:
     secret = {"AWS_SECRET_ACCESS_KEY": "s", "JUPYTERLAB_PW": "s", "AZURE_BLOB_SAS_TOKEN": "s", "PREFLIGHT_STORE": "s"}
     passed = child_environ({"PATH": "/bin", "CUDA_VISIBLE_DEVICES": "0", **secret})
-    assert passed == {"PATH": "/bin", "CUDA_VISIBLE_DEVICES": "0"}
+    assert passed == {"PATH": "/bin", "CUDA_VISIBLE_DEVICES": "0", "CUDA_CACHE_DISABLE": "1"}
 
 
 def test_a_child_that_hangs_is_gone_afterwards() -> None:
