@@ -13,6 +13,7 @@ def main(argv: list[str]) -> int:
     """Exit code 1 when a guarantee was broken."""
     first, count = int(argv[0]) if argv else 1, int(argv[1]) if len(argv) > 1 else 1
     logging.disable(logging.CRITICAL)
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     started = time.monotonic()
     failed = 0
     for seed in range(first, first + count):

@@ -290,6 +290,11 @@ class Disk:
         node.ctime_ns = self._now_ns()
         self._ring("modified", path)
 
+    def show(self, node: Inode, mode: int) -> None:
+        """Give a hidden inode its permissions back, wherever it lies by now."""
+        node.mode = stat.S_IFMT(node.mode) | mode
+        node.ctime_ns = self._now_ns()
+
     def utime(self, path: str, mtime_ns: int) -> None:
         """Set the modification time (the change time tells on it)."""
         node = self.find(path)

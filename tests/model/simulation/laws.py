@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Protocol
 
-from sync.names import LEASE, OURS, TRASH, is_ours, path_of
+from sync.names import LEASE, TRASH, is_ours, path_of
 from sync.state import Journal
 from sync.stores import Writes
 from sync.tree import Kind, unchanged
@@ -139,8 +139,10 @@ class Laws:
 
     def _on_displaced(self, machine: Machine, path: str, node: Inode) -> None:
         """The engine takes a visible file from its name: its content must be in the bucket, or still be here."""
-        if node.is_dir or not path.startswith(f"{FOLDER}/") or f"/{OURS}/" in path:
+        if node.is_dir or not path.startswith(f"{FOLDER}/") or is_ignored(path[len(FOLDER) + 1 :]):
             return
+        if (path, bytes(node.content)) not in machine.disk.states or is_unfinished(machine.disk, path):
+            return  # the debris of an interrupted save
         self.checked["local"] += 1
         content = bytes(node.content)
         if any(v.content == content for v in self._bucket.history):
@@ -172,6 +174,8 @@ class Laws:
 
     def check_saved(self, machine: Machine, journal: Journal) -> None:
         """G1: when status says saved, every file that its program has closed is committed on the server."""
+        if any(self._world.now_s < until_s + AUDIT_S for until_s in machine.disk.hidden.values()):
+            return  # what cannot be read is named as a problem, and no event tells that it can be read again
         committed = {(v.key, v.content) for v in self._bucket.history}
         for path, node in machine.disk.walk(FOLDER) if machine.disk.exists(FOLDER) else ():
             inner = path[len(FOLDER) + 1 :]
@@ -180,8 +184,6 @@ class Laws:
                 continue
             if is_unfinished(machine.disk, path):
                 continue  # a program is still writing it
-            if any(path.startswith(p) and self._world.now_s < t + AUDIT_S for p, t in machine.disk.hidden.items()):
-                continue  # named as a problem, and no event tells that it can be read again
             self.checked["saved"] += 1
             if (_key(inner), content) not in committed:
                 self.object("G1", f"{machine.name} says saved, but {inner!r} of {_age(self._world, node)} s ago is not")

@@ -61,6 +61,7 @@ class Node:
         self.name = name
         self.machine = name.split("/")[0]
         self.skew_s = 0.0
+        self.boots = 1
         self.disk = Disk(self.wall_ns, states)
         self.disk.mkdir(FOLDER)
         self.database = sqlite3.connect(":memory:", check_same_thread=False)
@@ -86,6 +87,7 @@ class Node:
 
     def cut_power(self, rng: random.Random) -> None:
         """What was not made durable may be gone: of the folder, and the newest commits of the journal."""
+        self.boots += 1
         loses_names = rng.random() < 0.3
         self.disk.cut_power(rng, loses_names=loses_names)
         if loses_names:
@@ -152,6 +154,7 @@ class Life:
             limits=Limits(workers=WORKERS, guard=Guard(files=12, ratio=0.5)),
             new_id=lambda: f"folder-{node.name}-{number}-{self.rng.randrange(10**6)}",
             wake=self._wake,
+            boot=f"boot {node.boots}",
         )
         self._bell = self.parts.bell(self.engine)
         self._control = Fiber(self.world, f"{self.name} control", self._run)

@@ -86,7 +86,7 @@ class Person:
 
     def save_large(self) -> None:
         """More than one part of a multipart upload."""
-        self._write(self._at("model.pt"), self._text() * self._rng.randint(8, 16))
+        self._write(self._at("model.pt"), self._text() * 12)
 
     def save_as_jupyter(self) -> None:
         """Copy to a `.~` twin, truncate in place, write, close, remove the twin: with pauses in between."""
@@ -151,7 +151,7 @@ class Person:
         """As a log does."""
         path = self._path()
         node = self._disk.find(path)
-        if not node.is_dir and not node.is_link:
+        if not node.is_dir and not node.is_link and not path.endswith(".ipynb"):
             self._disk.write(node, self._text(), path)
             self._close(node, path)
 
@@ -159,10 +159,9 @@ class Person:
         """The same length, another content."""
         path = self._path()
         node = self._disk.find(path)
-        if node.is_dir or node.is_link or len(node.content) < 20:
+        if node.is_dir or node.is_link or len(node.content) < 22:
             return
-        self._count += 1
-        self._disk.write(node, f"<{self._name}{self._count:09}>".encode()[:20], path, at=0)
+        self._disk.write(node, self._token().encode(), path, at=1)
         self._close(node, path)
 
     def edit_twice_at_once(self) -> None:
@@ -185,10 +184,9 @@ class Person:
 
     def _overwrite(self, path: str) -> None:
         node = self._disk.find(path)
-        if node.is_dir or node.is_link or len(node.content) < 20:
+        if node.is_dir or node.is_link or len(node.content) < 22:
             return
-        self._count += 1
-        self._disk.write(node, f"<{self._name}{self._count:09}>".encode()[:20], path, at=0)
+        self._disk.write(node, self._token().encode(), path, at=1)
         self._close(node, path)
 
     # -- names
@@ -272,11 +270,14 @@ class Person:
     def hide(self) -> None:
         """A place that cannot be read for a while."""
         path = self._at(self._rng.choice(("d", "f/g", "run.py")))
-        mode = self._disk.find(path).mode & 0o7777
+        node = self._disk.find(path)
+        mode = node.mode & 0o7777
+        if mode == 0:
+            return
         hidden_s = self._rng.uniform(1, 20)
         self._disk.chmod(path, 0)
         self._disk.hidden[path] = self._world.now_s + hidden_s
-        self._later(hidden_s, lambda: self._disk.chmod(path, mode))
+        self._later(hidden_s, lambda: self._disk.show(node, mode))
 
     def empty_the_folder(self) -> None:
         """rm -rf *."""
@@ -293,9 +294,12 @@ class Person:
         return f"{FOLDER}/{path}"
 
     def _text(self) -> bytes:
+        tail = "".join(self._rng.choice("abcdefgh ") for _ in range(self._rng.choice((0, 0, 5, 60))))
+        return f'"{self._token()}{tail}"'.encode()  # a JSON document, as a notebook is
+
+    def _token(self) -> str:
         self._count += 1
-        head = f"<{self._name}{self._count:09}>" + "." * 12
-        return head.encode()[:20] + bytes(self._rng.randrange(32, 127) for _ in range(self._rng.choice((0, 0, 5, 60))))
+        return f"<{self._name}{self._count:09}>........"[:20]
 
     def _is_file(self, path: str) -> bool:
         try:
