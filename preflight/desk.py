@@ -11,6 +11,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ class Desk:
             "check": self._check,
             "history": self._history,
             "benchmark": self._benchmark,
+            "trash": lambda _: self._run("trash", 60.0, console_script("preflight-sync"), "trash", "--json"),
+            "bring_back": self._bring_back,
         }
         self._listener = line.Listener(state_dir / SOCKET, self._answer)
 
@@ -63,14 +66,28 @@ class Desk:
         repeats = str(int(request.get("repeats", 3)))
         return self._run("benchmark", 300.0, sys.executable, "-I", "-m", "preflight.lab.benchmark", repeats, *sizes)
 
-    def _run(self, name: str, limit_s: float, *argv: str) -> Answer:
+    def _bring_back(self, request: Mapping[str, Any]) -> Answer:
+        path, at = request.get("path"), request.get("deleted_at")
+        if not isinstance(path, str) or not path:
+            return {"ok": False, "why": "which file?"}
+        when = [f"--at={_stamp(float(at))}"] if isinstance(at, int | float | str) and at else []
+        return self._run("path", 120.0, console_script("preflight-sync"), "restore", *when, "--", path, as_text=True)
+
+    def _run(self, name: str, limit_s: float, *argv: str, as_text: bool = False) -> Answer:
         """The child's stdout as JSON under `name`. Exit codes of a verdict are answers, not failures."""
         try:
             done = subprocess.run(argv, env=self._environ, capture_output=True, timeout=limit_s, check=False)
         except (OSError, subprocess.TimeoutExpired) as failed:
             return {"ok": False, "why": f"{name}: {type(failed).__name__} after {limit_s:.0f} s at most"}
         try:
+            if as_text and done.returncode == 0:
+                return {"ok": True, name: done.stdout.decode("utf-8", "replace").strip()}
             return {"ok": True, name: json.loads(done.stdout)}
         except ValueError:
             last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no answer"]
             return {"ok": False, "why": f"{name}: {last[0][:300]}"}
+
+
+def _stamp(at_s: float) -> str:
+    """As the trash names its folders."""
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y%m%dT%H%M%SZ")

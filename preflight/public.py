@@ -110,14 +110,13 @@ def conflicts() -> list[dict[str, Any]]:
 
 
 def trash() -> list[dict[str, Any]]:
-    """Deleted and overwritten files that can be brought back. Raises NotRunning."""
-    answer = _sync({"cmd": "trash"}, 30.0)
-    return list(answer.get("trash") or answer.get("entries") or ())
+    """Deleted files that can be brought back: {"path", "deleted_at", "size"}, oldest first. Raises NotRunning."""
+    return list(_desk({"cmd": "trash"}, 70.0)["trash"])
 
 
 def bring_back(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Put one entry of `trash()` back into the folder. Raises NotRunning."""
-    return _sync({"cmd": "restore", **{name: str(entry[name]) for name in ("path", "id") if name in entry}}, 60.0)
+    return _desk({"cmd": "bring_back", "path": entry["path"], "deleted_at": entry["deleted_at"]}, 130.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +162,6 @@ def would_fail(
 
 def _desk(request: dict[str, object], timeout_s: float) -> dict[str, Any]:
     return _answered(state_dir() / "desk.sock", request, timeout_s)
-
-
-def _sync(request: dict[str, object], timeout_s: float) -> dict[str, Any]:
-    return _answered(socket_path(state_dir()), request, timeout_s)
 
 
 def _asked(path: Path, request: dict[str, object], timeout_s: float) -> dict[str, Any]:

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 FLUSH_TIMEOUT_S = 60.0  # a click that waits longer looks broken; the sync goes on either way
-
+SLOW_TIMEOUT_S = 130.0  # asks the bucket
 MOVE_TIMEOUT_S = 150.0  # flushes, verifies and examines before it asks the platform
+
+Whom = Literal["sync", "supervisor", "desk", "folder"]
 
 
 @dataclass(frozen=True, slots=True)
 class Errand:
     """Whom to ask, what, and how long to wait."""
 
-    to: Literal["sync", "supervisor"]
+    to: Whom
     request: dict[str, object]
     timeout_s: float = 15.0
 
@@ -25,12 +27,12 @@ class Unknown(ValueError):
 
 
 # action -> (whom, command, fields taken from the page)
-ACTIONS: Mapping[str, tuple[Literal["sync", "supervisor"], str, tuple[str, ...]]] = {
+ACTIONS: Mapping[str, tuple[Whom, str, tuple[str, ...]]] = {
     "flush": ("sync", "flush", ()),
     "release": ("sync", "release", ()),
-    "trash": ("sync", "trash", ()),
-    "bring_back": ("sync", "restore", ("path", "id")),
-    "keep": ("sync", "resolve", ("path", "keep")),
+    "trash": ("desk", "trash", ()),
+    "bring_back": ("desk", "bring_back", ("path", "deleted_at")),
+    "keep": ("folder", "keep", ("path", "copy", "keep")),
     "move": ("supervisor", "move", ()),
 }
 
@@ -51,4 +53,4 @@ def errand(action: object, fields: Mapping[str, object]) -> Errand:
         return Errand(to, request, FLUSH_TIMEOUT_S + 10.0)
     if action == "move":
         return Errand(to, request, MOVE_TIMEOUT_S)
-    return Errand(to, request)
+    return Errand(to, request, SLOW_TIMEOUT_S if to == "desk" else 15.0)

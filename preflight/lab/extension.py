@@ -24,6 +24,7 @@ from preflight.lab import actions, line, snapshot
 from preflight.lab.confine import drop_reach
 from preflight.lab.documents import Documents
 from preflight.lab.keeper import Keeper
+from preflight.lab.settling import settle
 from sync.clock import SystemClock
 from sync.control import socket_path
 from sync.status import read_status, status_path
@@ -108,9 +109,20 @@ class Desk:
             return None
         return body if isinstance(body, dict) else None
 
+    def _settle(self, request: dict[str, Any]) -> dict[str, Any]:
+        status = read_status(self.state_dir)
+        known = status.conflicts if status else ()
+        why = settle(self.data_dir, known, request["path"], request["copy"], request["keep"])
+        return {"ok": not why, "why": why}
+
     async def act(self, errand: actions.Errand) -> dict[str, Any]:
         """Do one errand; the answer always has `ok`, and `why` when it is false."""
-        path = socket_path(self.state_dir) if errand.to == "sync" else self.supervisor_socket
+        if errand.to == "folder":
+            return await run_sync(self._settle, errand.request)
+        path = {
+            "sync": socket_path(self.state_dir),
+            "desk": self.state_dir / "desk.sock",
+        }.get(errand.to, self.supervisor_socket)
         try:
             answer = await run_sync(line.ask, path, errand.request, errand.timeout_s)
         except line.NoAnswer as silence:

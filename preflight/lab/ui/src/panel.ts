@@ -170,7 +170,10 @@ export class Panel extends Widget {
                   'li',
                   {},
                   `${text(row, 'path')} `,
-                  button('Bring back', () => void this.act('bring_back', { path: text(row, 'path'), id: text(row, 'id') || text(row, 'at') }), {
+                  button('Bring back', () => void this.act('bring_back', {
+                    path: text(row, 'path'),
+                    deleted_at: text(row, 'deleted_at')
+                  }), {
                     label: `Bring back ${text(row, 'path')}`
                   })
                 )
@@ -246,7 +249,7 @@ export class Panel extends Widget {
   private async look(): Promise<void> {
     const answer = await this.act('trash');
     if (answer.ok) {
-      this.trashed = rows(answer['trash'] ?? answer['entries'] ?? answer['items']);
+      this.trashed = [...rows(answer['trash'])].reverse().slice(0, 100);
       this.redraw();
     }
   }
