@@ -18,6 +18,7 @@ from sync.host import Host
 from sync.settings import SyncSettings
 from sync.status import State, Status, write_status
 from sync.stores import Store
+from sync.stores.asking import Asking
 from sync.stores.config import StoreConfig
 from sync.stores.opening import open_store
 from sync.stores.retry import Retrying
@@ -43,6 +44,12 @@ class Stop:
 def open_retrying(config: StoreConfig, clock: Clock) -> Store:
     """The store as the engine uses it: behind the one retry layer."""
     return Retrying(open_store(config), clock=clock)
+
+
+def host_of(settings: SyncSettings, config: StoreConfig, clock: Clock, *, is_mirror: bool = False) -> Host:
+    """An engine for one store, which learns beside its work what the bucket can really do."""
+    store = open_retrying(config, clock)
+    return Host(settings, store, clock, is_mirror=is_mirror, asking=Asking(config, store, clock))
 
 
 def run_child(settings: SyncSettings, *, once: bool = False) -> int:
@@ -86,7 +93,7 @@ class Child:
         self._settings = settings
         self._clock = clock
         self._stop = stop
-        self._primary = Host(settings, open_retrying(settings.stores[0], clock), clock)
+        self._primary = host_of(settings, settings.stores[0], clock)
         self._mirrors: list[Mirror] = []
         self._watcher = Watcher(settings.data_dir, self._mark, self._lost)
         self._missed = False
@@ -198,7 +205,7 @@ class Mirror:
     """A push-only store: an engine of its own in a thread of its own."""
 
     def __init__(self, settings: SyncSettings, config: StoreConfig, clock: Clock) -> None:
-        self.host = Host(settings, open_retrying(config, clock), clock, is_mirror=True)
+        self.host = host_of(settings, config, clock, is_mirror=True)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._live, name="sync-mirror", daemon=True)
 

@@ -7,6 +7,7 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from sync.settings import SyncSettings, machine_name
 from sync.state import Journal
 from sync.status import State, Status, write_status
 from sync.stores import Store
+from sync.stores.asking import Asking
 from sync.work import Noted, World
 
 PARTS_AT_ONCE = 4  # of one large file
@@ -47,7 +49,16 @@ def _boot() -> str:
 class Host:
     """Builds an engine and turns it until told to stop."""
 
-    def __init__(self, settings: SyncSettings, store: Store, clock: Clock, *, is_mirror: bool = False) -> None:
+    def __init__(
+        self,
+        settings: SyncSettings,
+        store: Store,
+        clock: Clock,
+        *,
+        is_mirror: bool = False,
+        asking: Asking | None = None,
+    ) -> None:
+        self._asking = asking
         self._settings = settings
         self._clock = clock
         self._is_mirror = is_mirror
@@ -95,8 +106,10 @@ class Host:
         self.engine.post(Noted(path, note))
 
     def start(self) -> None:
-        """Start the workers."""
+        """Start the workers, and the question what the bucket can do."""
         self._crew.start()
+        if self._asking is not None:
+            self._asking.start()
 
     def ask(self, command: Command, timeout_s: float) -> dict[str, Any] | None:
         """Run `command` in the control thread until it answers; None after `timeout_s`. From any other thread."""
@@ -146,10 +159,16 @@ class Host:
 
     def status(self) -> Status:
         """The present status."""
-        return status_of(self.engine, mirrors=self.mirrors())
+        status = status_of(self.engine, mirrors=self.mirrors())
+        found = self._asking.capability if self._asking is not None else None
+        if found is None:
+            return status
+        return replace(status, capability={**status.capability, **found.to_json()})
 
     def stop(self) -> None:
         """End the workers and close what is open."""
+        if self._asking is not None:
+            self._asking.stop()
         self._crew.stop(timeout_s=2.0)
         self.engine.journal.close()
         self.engine.store.close()

@@ -29,6 +29,7 @@ class Backend:
 
     name: str
     config: StoreConfig
+    variables: dict[str, str]  # what a user would set to reach it
 
     def open(self) -> Store:
         """A new connection to it."""
@@ -88,12 +89,14 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     if name in DIALECTS:
         server = request.getfixturevalue(f"{name}_server")
         request.getfixturevalue("monkeypatch").setenv("http_proxy", server.proxy)
-        return Backend(name, server.config(f"user/{uuid.uuid4().hex[:8]}"))
+        folder = f"user/{uuid.uuid4().hex[:8]}"
+        return Backend(name, server.config(folder), server.environ(folder))
     prefix = f"user/{uuid.uuid4().hex[:8]}"
     if name == "file":
-        return Backend(name, file_config(tmp_path / "bucket"))
+        bucket = tmp_path / "bucket"
+        return Backend(name, file_config(bucket), {"PREFLIGHT_STORE": f"file://{bucket}"})
     started: S3Server | AzureServer | GcsServer = request.getfixturevalue(f"{name}_server")
-    return Backend(name, started.config("contract", prefix))
+    return Backend(name, started.config("contract", prefix), started.environ(f"contract/{prefix}"))
 
 
 @pytest.fixture(params=["plain", "retrying"])

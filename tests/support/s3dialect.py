@@ -75,6 +75,22 @@ AWS = Dialect(
     path_style=True,
     region="eu-test-1",
 )
+VARIABLES = {
+    "oss": (
+        "ALIYUN_OSS_BUCKET_FOLDER",
+        "ALIYUN_OSS_ACCESS_KEY_ID",
+        "ALIYUN_OSS_ACCESS_KEY_SECRET",
+        "ALIYUN_OSS_ENDPOINT",
+    ),
+    "obs": (
+        "HUAWEI_OBS_BUCKET_FOLDER",
+        "HUAWEI_OBS_ACCESS_KEY_ID",
+        "HUAWEI_OBS_SECRET_ACCESS_KEY",
+        "HUAWEI_OBS_ENDPOINT",
+    ),
+    "cos": ("TENCENT_COS_BUCKET_FOLDER", "TENCENT_COS_SECRET_ID", "TENCENT_COS_SECRET_KEY", "TENCENT_COS_ENDPOINT"),
+    "s3": ("AWS_S3_BUCKET_FOLDER", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"),
+}
 DIALECTS = {dialect.provider: dialect for dialect in (OSS, OBS, COS, AWS)}
 
 
@@ -116,6 +132,18 @@ class DialectServer:
         credentials = {"id": Secret("tester"), "secret": Secret("tester-secret")}
         wanted = {"endpoint": f"http://{self.dialect.host}", "credentials": credentials, "region": self.dialect.region}
         return StoreConfig(self.dialect.provider, self.bucket, prefix, **{**wanted, **changes})
+
+    def environ(self, folder: str, *, secret: str = "tester-secret") -> dict[str, str]:
+        """The variables a user would set, and the proxy that leads to this server."""
+        place, key, secret_name, endpoint = VARIABLES[self.dialect.provider]
+        return {
+            place: f"{self.bucket}/{folder}",
+            key: "tester",
+            secret_name: secret,
+            endpoint: f"http://{self.dialect.host}",
+            "http_proxy": self.proxy,
+            "no_proxy": "127.0.0.1",
+        }
 
     # --- answering -----------------------------------------------------------------------------------------------
 
