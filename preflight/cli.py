@@ -19,6 +19,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from preflight.tether import exec_child
 
         return exec_child(words[1:])
+    if first in ("up", "examine-node", "monitor-node"):
+        from sync.secrecy import hide_process
+
+        hide_process()  # these hold the bucket's keys in their environment for as long as they live
     if first == "up" and (len(words) == 1 or words[1] == "--"):
         return _up(words[2:])
     if first == "examine-node" and len(words) == 1:

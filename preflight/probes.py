@@ -146,6 +146,7 @@ def page_document(board: Board) -> dict[str, Any]:
         "condition": condition.value,
         "why": why,
         "stage": facts.stage.value,
+        "app": facts.app_name,
         "machine": facts.machine,
         "platform": facts.platform,
         "release": release(),
