@@ -39,8 +39,11 @@ class Desk:
         self._listener = line.Listener(state_dir / SOCKET, self._answer)
 
     def start(self) -> None:
-        """Listen. Raises OSError when the socket cannot be made."""
-        self._listener.start()
+        """Listen. Without its socket only the notebooks that ask for keys' work are poorer: never worth a start."""
+        try:
+            self._listener.start()
+        except OSError as failed:
+            log.warning("the desk cannot be opened", extra={"why": str(failed)})
 
     def stop(self) -> None:
         """Close the socket."""

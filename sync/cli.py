@@ -69,7 +69,9 @@ def top() -> None:
 def run(once: Annotated[bool, typer.Option(help="Restore, push what is new, and end.")] = False) -> None:
     """Restore the folder from the bucket, then keep it saved until SIGTERM."""
     from sync.child import run_child
+    from sync.secrecy import hide_process
 
+    hide_process()  # the bucket's keys are in our environment
     raise typer.Exit(run_child(settings_or_exit(), once=once))
 
 

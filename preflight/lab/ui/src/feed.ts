@@ -9,6 +9,7 @@ import type { Answer, Packages, Snapshot, SyncSeen } from './facts';
 const STATUS_EVENT = 'https://preflight-lab.example/events/status/v1';
 /** The slow facts (memory, GPU, report) while the panel is open; the sync itself is pushed. */
 const REFRESH_MS = 5000;
+const SILENT_S = 12;
 /** "2 s ago" has to count. */
 const TICK_MS = 1000;
 
@@ -18,7 +19,8 @@ export class Feed {
     void this.listen();
     window.setInterval(() => this._changed.emit(), TICK_MS);
     window.setInterval(() => {
-      if (this.watched || !this._connected) {
+      // The agent speaks every 10 s: longer silence means that the pushes do not arrive, or that it is dead. Ask.
+      if (this.watched || !this._connected || this.sinceS > SILENT_S) {
         void this.refresh();
       }
     }, REFRESH_MS);

@@ -96,9 +96,7 @@ export class Panel extends Widget {
         ['Requests', `${total.toLocaleString('en')}${asked.length ? ` (${asked.map(([verb, n]) => `${n} ${verb}`).join(', ')})` : ''}`],
         ['Costs about', cost(status.requests)]
       ]) : null,
-      status && status.pending.length
-        ? list('Not saved yet', status.pending.map(path => this.link(path)))
-        : null,
+      ...this.pending(status?.pending ?? []),
       status && status.problems.length
         ? list('Cannot be saved', status.problems.map(row => element('span', {}, this.link(text(row, 'path')), ` ${text(row, 'why')}`)))
         : null,
@@ -109,6 +107,11 @@ export class Panel extends Widget {
         ? list('Copies elsewhere', status.mirrors.map(row => `${text(row, 'store')}: ${text(row, 'state')} ${text(row, 'why')}`))
         : null
     ];
+  }
+
+  private pending(paths: readonly string[]): Child[] {
+    const theirs = paths.filter(path => !path.startsWith('.preflight-lab/')); // layout and histories: ours
+    return theirs.length ? [list('Not saved yet', theirs.map(path => this.link(path)))] : [];
   }
 
   private held(): Child[] {
@@ -216,13 +219,17 @@ export class Panel extends Widget {
     }
     const body = element('tbody', {});
     for (const check of report.checks) {
-      const seen = check.observed === null || check.observed === undefined ? check.why : `${quantity(check.observed)} ${check.unit}`;
+      const seen = check.observed === null || check.observed === undefined ? check.why : quantity(check.observed, check.unit);
       body.append(
         element(
           'tr',
           { tone: toneOf(check.status), title: [check.why, check.advice].filter(Boolean).join(' — ') },
-          element('td', { cls: 'pf-verdict' }, check.status),
-          element('th', {}, check.name),
+          element(
+            'th',
+            {},
+            element('span', { cls: 'pf-verdict' }, element('span', { cls: 'pf-spoken' }, check.status)),
+            check.name
+          ),
           element('td', {}, seen, check.required ? element('small', {}, ` ${check.required}`) : null)
         )
       );
@@ -307,8 +314,14 @@ function bar(name: string, ratio: number | null, said: string): HTMLElement {
   return element('div', { cls: 'pf-gauge' }, element('span', {}, name), ratio === null ? null : meter, element('span', {}, said));
 }
 
-function quantity(value: unknown): string {
-  return typeof value === 'number' ? Number(value.toPrecision(4)).toLocaleString('en') : String(value);
+function quantity(value: unknown, unit: string): string {
+  if (typeof value !== 'number') {
+    return String(value);
+  }
+  if (unit === 'B' || unit === 'B/s') {
+    return `${bytes(value)}${unit.slice(1)}`;
+  }
+  return `${Number(value.toPrecision(4)).toLocaleString('en')} ${unit === 'count' ? '' : unit}`;
 }
 
 function toneOf(status: string): string {
