@@ -16,6 +16,24 @@ from preflight.policy import Policy, Rule
 from preflight.quantity import parse, version_key
 
 PREFIX = "PREFLIGHT_LIMIT_"
+# Variable, default, meaning: the checks' and the ledger's own, for the generated documents.
+VARIABLES: tuple[tuple[str, str, str], ...] = (
+    ("PREFLIGHT_REALLOCATIONS", "3", "nodes that a replica may hand back in 48 hours; 0 hands none back"),
+    ("PREFLIGHT_REPLICAS", "1", "replicas that share this bucket folder's ledger: each brings its own tokens"),
+    (
+        "PREFLIGHT_POOL_SIZE",
+        "",
+        "nodes of your hardware class, if you know it: then at most 5 % of them (and 3) in 48 hours",
+    ),
+    ("PREFLIGHT_GROUP", "", "the name under which nodes share a ledger; the container group's id on Salad"),
+    (
+        "PREFLIGHT_WARMUP_COMMAND",
+        "",
+        "a command that warms your application up; its last line is a number (`warmup.result`)",
+    ),
+    ("PREFLIGHT_WARMUP_TIMEOUT_S", "10", "seconds that it may take, 1 to 1800; beyond 10 the verdict waits for it"),
+    ("PREFLIGHT_SPEEDTEST", "0", "1: run the public speed test too (`reference.speedtest`, for information)"),
+)
 _SIDES = (("_AT_LEAST", "at_least"), ("_AT_MOST", "at_most"))
 
 

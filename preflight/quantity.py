@@ -78,7 +78,7 @@ def show(value: float | str | None, unit: str) -> str:
             return f"{_digits(value * 100)} %"
         case "degC":
             return f"{_digits(value)} °C"
-        case "count" | "" | "version":
+        case "count" | "number" | "" | "version":
             return _digits(value)
     return f"{_digits(value)} {unit}"
 

@@ -21,7 +21,7 @@ MARKS = {
 }
 GROUPS = {
     "gpu": "GPU", "bucket": "Bucket", "data": "Data folder and disk", "disk": "Data folder and disk", "host": "Machine",
-    "image": "Image", "warmup": "Your warm-up", "reference": "For information",
+    "image": "Image", "sync": "Saving", "credentials": "Saving", "warmup": "Your warm-up", "reference": "For information",
 }  # fmt: skip
 VERDICTS = {
     Verdict.ACCEPT: ("green", "accepted: this node is fit for your work"),

@@ -152,7 +152,7 @@ class Check:
 
     name: str  # dotted and stable: "bucket.upload"
     title: str  # what people read in the table: "Upload to your bucket"
-    unit: str  # "s", "B", "B/s", "ratio", "count", "degC", "version", ""
+    unit: str  # "s", "B", "B/s", "ratio", "count", "number", "degC", "version"; "" for words
     lane: Lane
     measure: Callable[[Context], Reading | float | str]
     limit: Limit

@@ -85,7 +85,7 @@ CHECKS = (
     Check(
         name="warmup.result",
         title="Your warm-up command",
-        unit="",
+        unit="number",
         lane=Lane.WARMUP,
         deadline_s=LONGEST_S + 5.0,  # the command's own limit ends it
         measure=measure_warmup,

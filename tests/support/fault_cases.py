@@ -1,0 +1,198 @@
+"""Everything that goes wrong around a node, as data: what is broken, which check must name it, and whose fault it is.
+
+`node=True` marks what really is the node's; only these may ever lead to a reallocation.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from tests.support.fakegpu import PROFILES, FakeGpu, profile
+from tests.support.faultproxy import Faults
+
+# A demanding user: every limit that could cost a node is set, so that a wrong reading would be dangerous.
+DEMANDS = {
+    "PREFLIGHT_LIMIT_BUCKET_UPLOAD_AT_LEAST": "4Mbps",
+    "PREFLIGHT_LIMIT_BUCKET_DOWNLOAD_AT_LEAST": "4Mbps",
+    "PREFLIGHT_LIMIT_BUCKET_LATENCY_AT_MOST": "300ms",
+    "PREFLIGHT_LIMIT_DISK_FREE_AT_LEAST": "100MB",
+    "PREFLIGHT_LIMIT_HOST_MEMORY_AT_LEAST": "512MB",
+    "PREFLIGHT_LIMIT_GPU_MEMORY_FREE_AT_LEAST": "4GiB",
+    "PREFLIGHT_LIMIT_WARMUP_RESULT_AT_LEAST": "10",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One fault. `check` "" means that nothing needs to be named; `blames` are the right ones."""
+
+    name: str
+    check: str = ""
+    blames: tuple[str, ...] = ()
+    node: bool = False
+    network: Faults | None = None
+    gpu: FakeGpu | None = None
+    environ: Mapping[str, str] = field(default_factory=dict)
+    imds: Mapping[str, object] | None = None  # fault of POST /v1/reallocate, on a node that deserves to go
+    skew_s: float = 0.0
+    data_dir: str = ""
+    endpoint: str = ""  # instead of the proxy
+    slow_bucket_only: bool = False  # a second store is fast
+
+
+def answer(status: str, code: str = "", *, headers: str = "", body: bytes | None = None) -> bytes:
+    """A whole HTTP answer, in S3's form unless `body` is given."""
+    if body is None:
+        body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{code}</Message></Error>".encode()
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n{headers}"
+    return head.encode() + b"Connection: close\r\n\r\n" + body
+
+
+ACCOUNT, ENDPOINT, PLATFORM, UNKNOWN, NODE, IMAGE = "account", "endpoint", "platform", "unknown", "node", "image"
+ACCESS = "bucket.access"
+
+
+def bucket_cases() -> Iterator[Case]:
+    """What a bucket, its key and the way to it do wrong."""
+
+    def said(name: str, blames: tuple[str, ...], status: str, code: str = "", when: bytes = b"", **more: str) -> Case:
+        return Case(name, ACCESS, blames, network=Faults(answer=answer(status, code, **more), when=when))
+
+    yield Case("refused at once", ACCESS, (ENDPOINT,), network=Faults(refuse=True))
+    yield Case("never answers", ACCESS, (ENDPOINT, UNKNOWN), network=Faults(hang=True))
+    yield Case("nobody listens", "bucket.latency", (ENDPOINT,), endpoint="http://127.0.0.1:9")
+    yield said("access denied", (ACCOUNT,), "403 Forbidden", "AccessDenied")
+    yield said("wrong secret", (ACCOUNT,), "403 Forbidden", "SignatureDoesNotMatch")
+    yield said("unknown key", (ACCOUNT,), "403 Forbidden", "InvalidAccessKeyId")
+    yield said("expired token", (ACCOUNT,), "400 Bad Request", "ExpiredToken")
+    yield said("invalid token", (ACCOUNT,), "403 Forbidden", "InvalidToken")
+    yield said("suspended account", (ACCOUNT,), "403 Forbidden", "AllAccessDisabled")
+    yield said("no such bucket", (ACCOUNT,), "404 Not Found", "NoSuchBucket")
+    yield said("unauthorized", (ACCOUNT,), "401 Unauthorized", "Unauthorized")
+    yield said("signer's clock", (PLATFORM,), "403 Forbidden", "RequestTimeTooSkewed")
+    yield said("may not write", (ACCOUNT,), "403 Forbidden", "AccessDenied", when=b"PUT ")
+    yield said("may not delete", (ACCOUNT,), "403 Forbidden", "AccessDenied", when=b"DELETE ")
+    yield said("may not read", (ACCOUNT,), "403 Forbidden", "AccessDenied", when=b"GET /thesis/user/.pre")
+    yield said("may not list", (ACCOUNT,), "403 Forbidden", "AccessDenied", when=b"GET /thesis?")
+    yield said("internal error", (ENDPOINT,), "500 Internal Server Error", "InternalError")
+    yield said("bad gateway", (ENDPOINT,), "502 Bad Gateway", body=b"<html>bad gateway</html>")
+    yield said("unavailable", (ENDPOINT, UNKNOWN), "503 Service Unavailable", "ServiceUnavailable")
+    yield said("slow down", (ENDPOINT, UNKNOWN), "503 Slow Down", "SlowDown")
+    yield said("too many requests", (ENDPOINT, UNKNOWN), "429 Too Many Requests", "TooManyRequests")
+    yield said("gateway timeout", (ENDPOINT,), "504 Gateway Timeout", body=b"")
+    yield said(
+        "only reading fails", (ENDPOINT,), "500 Internal Server Error", "InternalError", when=b"GET /thesis/user"
+    )
+    yield said("only deleting fails", (ENDPOINT,), "500 Internal Server Error", "InternalError", when=b"DELETE ")
+    yield Case("no HTTP", "bucket.first_byte", (ENDPOINT,), network=Faults(answer=b"SSH-2.0-OpenSSH_9.6\r\n"))
+    yield Case("cut answers", ACCESS, (ENDPOINT,), network=Faults(cut_after_bytes=60, when=b"GET /thesis/"))
+    yield Case("reset answers", ACCESS, (ENDPOINT,), network=Faults(reset_after_bytes=60, when=b"GET /thesis/"))
+    yield Case("answers lost", ACCESS, (ENDPOINT, UNKNOWN), network=Faults(swallow_answer=True, when=b"PUT "))
+    yield Case("TLS on a plain port", "bucket.tls", (ENDPOINT, UNKNOWN), endpoint="https://127.0.0.1:{port}")
+    yield Case("name not found", "bucket.dns", (ACCOUNT, UNKNOWN), endpoint="http://no-such-host.invalid:9")
+    yield Case("far away", network=Faults(latency_s=0.08))
+    yield Case("server thinks for 2.5 s", "bucket.first_byte", (ENDPOINT, UNKNOWN), network=Faults(latency_s=2.5))
+    yield Case("clock 16 min ahead", "host.clock", (PLATFORM,), skew_s=960.0)
+    yield Case("clock 16 min behind", "host.clock", (PLATFORM,), skew_s=-960.0)
+    yield Case("clock a day ahead", "host.clock", (PLATFORM,), skew_s=86400.0)
+    yield Case("slow line", "bucket.download", (NODE,), node=True, network=Faults(bytes_per_s=40e3))
+    yield Case(
+        "slow bucket, fast second store", "bucket.download", (ENDPOINT, NODE),
+        network=Faults(bytes_per_s=40e3), slow_bucket_only=True,
+    )  # fmt: skip
+
+
+def machine_cases() -> Iterator[Case]:
+    """What the machine, the platform and the user's own settings do wrong."""
+    yield Case("healthy, no GPU")
+    yield Case("data folder is a file", "data.writable", (IMAGE,), data_dir="file")
+    yield Case("data folder below a file", "data.writable", (IMAGE,), data_dir="file/below")
+    yield Case("data folder in /proc", "data.writable", (IMAGE,), data_dir="/proc/preflight")
+    yield Case("warm-up fails", "warmup.result", (IMAGE,), environ={"PREFLIGHT_WARMUP_COMMAND": "exit 3"})
+    yield Case("warm-up is missing", "warmup.result", (IMAGE,), environ={"PREFLIGHT_WARMUP_COMMAND": "/no/such"})
+    yield Case("warm-up prints words", "warmup.result", (UNKNOWN,), environ={"PREFLIGHT_WARMUP_COMMAND": "echo fast"})
+    yield Case("warm-up prints nothing", "warmup.result", (UNKNOWN,), environ={"PREFLIGHT_WARMUP_COMMAND": "true"})
+    yield Case("warm-up prints nan", "warmup.result", (UNKNOWN,), environ={"PREFLIGHT_WARMUP_COMMAND": "echo nan"})
+    hang = {"PREFLIGHT_WARMUP_COMMAND": "sleep 60", "PREFLIGHT_WARMUP_TIMEOUT_S": "1"}
+    yield Case("warm-up hangs", "warmup.result", (UNKNOWN,), environ=hang)
+    killed = {"PREFLIGHT_WARMUP_COMMAND": "kill -9 $$"}
+    yield Case("warm-up is killed", "warmup.result", (IMAGE,), environ=killed)
+    slow = {"PREFLIGHT_WARMUP_COMMAND": "echo 3"}
+    yield Case("slow application", "warmup.result", (NODE,), node=True, environ=slow)
+    for name, fault in {
+        "refuses": {"status": 403}, "is broken": {"status": 500}, "does not know it": {"status": 404},
+        "calls it wrong": {"status": 400}, "redirects": {"status": 302}, "hangs": {"hang": True}, "cuts": {"cut": True},
+        "says 200": {"status": 200},
+    }.items():  # fmt: skip
+        yield Case(f"platform {name}", "warmup.result", (NODE,), node=True, environ=slow, imds=fault)
+
+
+NVML_CALLS = {
+    "nvmlInitWithFlags": "gpu.count",
+    "nvmlDeviceGetCount_v2": "gpu.count",
+    "nvmlDeviceGetHandleByIndex_v2": "",
+    "nvmlDeviceGetMemoryInfo": "",
+    "nvmlSystemGetDriverVersion": "",
+    "nvmlDeviceGetName": "",
+    "nvmlDeviceGetCudaComputeCapability": "",
+    "nvmlDeviceGetTemperature": "",
+}
+CUDA_CALLS = {
+    "cuInit": (3, 100, 101, 803, 804, 999),
+    "cuMemAlloc_v2": (2,),
+    "cuModuleLoadDataEx": (218, 222),
+    "cuLaunchKernel": (600, 700, 702, 719),
+    "cuCtxSynchronize": (719,),
+    "cuMemcpyHtoDAsync_v2": (1,),
+}
+
+
+def gpu_cases() -> Iterator[Case]:
+    """What drivers answer, and what broken cards do, over profiles of Linux and WSL2 in turn."""
+    names = itertools.cycle(sorted(PROFILES))
+    for name in sorted(PROFILES):
+        yield Case(f"healthy {name}", gpu=profile(name))
+    for call in NVML_CALLS:
+        for fault in (3, 999, "hang", "segv"):
+            name = next(names)
+            yield Case(
+                f"{name}: {call} {fault}",
+                gpu=profile(name).but(faults={call: fault}),
+                blames=(UNKNOWN, PLATFORM, IMAGE),
+            )
+    for call, codes in CUDA_CALLS.items():
+        for code in (*codes, "hang", "segv"):
+            name = next(names)
+            kind = {"hang": "HANG", "segv": "SEGV"}.get(str(code), "RC")
+            text = call if kind != "RC" else f"{call}={code}"
+            yield Case(f"{name}: {call} {code}", gpu=profile(name).but(cuda={kind: text}))
+    garbage = {"FREE": str(17179869184 << 30), "TOTAL": str(17179869184 << 30)}
+    yield Case("garbage memory", gpu=profile("wsl2-572").but(values=garbage))
+    yield Case("hot", "gpu.temperature", (NODE,), gpu=profile().but(values={"TEMP": "97"}))
+    yield Case("throttled", "gpu.throttle", (NODE,), gpu=profile().but(values={"THROTTLE": "0x40"}))
+    yield Case("no device", "gpu.count", (NODE,), node=True, gpu=profile().but(values={"COUNT": "0"}))
+    yield Case("fell off the bus", "gpu.count", (NODE,), node=True, gpu=profile().but(values={"LOST": "0"}))
+    held = {"FREE": str(1 << 30)}
+    yield Case("memory held by others", "gpu.memory_free", (NODE,), node=True, gpu=profile().but(values=held))
+    yield Case("stuck bit", "gpu.memory_errors", (NODE,), node=True, gpu=profile().but(cuda={"STUCK": "0x1000:0x10"}))
+    yield Case("one flip", "gpu.memory_flips", (NODE,), gpu=profile().but(cuda={"FLIP": "2:0x1234:0x1"}))
+    yield Case("wrong results", "gpu.compute_errors", (NODE,), node=True, gpu=profile().but(cuda={"WRONG": "always"}))
+    yield Case("slow link", "gpu.h2d", (NODE,), gpu=profile().but(cuda={"H2D": "0.8e9"}))
+    yield Case("damaging link", "gpu.copy_errors", (NODE,), node=True, gpu=profile().but(cuda={"CORRUPT": "h2d"}))
+
+
+def transient(cases: Iterator[Case]) -> Iterator[Case]:
+    """The same network faults, but only for the first two requests: nothing of the kind may cost a node."""
+    import dataclasses
+
+    for case in cases:
+        if case.network is not None and not case.network.hang and not case.network.bytes_per_s:
+            faults = dataclasses.replace(case.network, times=2)
+            yield dataclasses.replace(case, name=f"{case.name}, twice", network=faults, check="", blames=())
+
+
+def all_cases() -> tuple[Case, ...]:
+    """The matrix."""
+    return (*bucket_cases(), *transient(bucket_cases()), *machine_cases(), *gpu_cases())
