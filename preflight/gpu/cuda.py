@@ -14,6 +14,7 @@ from preflight.gpu.stages import CallFailed
 
 LIBRARY_VARIABLE = "PREFLIGHT_CUDA_LIB"
 SONAME = "libcuda.so.1"
+OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
 LIBRARY_MISSING = -1  # our own codes: the driver numbers from 0
 NO_TIME = -2  # the device's clock stands still
 WRONG_RESULT = -3  # a known kernel wrote something else

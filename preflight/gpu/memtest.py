@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from preflight.gpu.cuda import Driver
+from preflight.gpu.cuda import OUT_OF_MEMORY, Driver
 from preflight.gpu.kernels import FOUND_WORDS, Kernels
 from preflight.gpu.stages import CallFailed, Story
 
@@ -19,7 +19,6 @@ CHUNK_BYTES = 256 << 20
 _LAUNCH_BYTES = 64 << 20  # at the 0.8 GB/s of a spilled chunk behind one PCIe lane this takes 80 ms
 _FAST_BYTES_PER_S = 10e9
 _SPILLED_SHARE = 0.1
-_OUT_OF_MEMORY = 2
 _WORD = 4
 # (kind, seed) of reference.pattern_word: address, hash, its complement, walking bit, modulo-20 twice, zeros, ones.
 PATTERNS = ((0, 0x9E3779B9), (1, 0x1234567), (2, 0x1234567), (6, 7), (3, 5), (6, 13), (4, 0), (5, 0))
@@ -90,7 +89,7 @@ class MemoryTest:
             try:
                 address = self._driver.allocate(part)
             except CallFailed as failure:
-                if failure.code != _OUT_OF_MEMORY:
+                if failure.code != OUT_OF_MEMORY:
                     raise
                 why = f"no more than {taken} bytes could be taken in pieces of {size}"
                 size //= 2  # free memory is not always in one piece

@@ -10,25 +10,25 @@ import ctypes
 import statistics
 from collections.abc import Callable
 
-from preflight.gpu.cuda import NO_TIME, Driver
+from preflight.gpu.cuda import NO_TIME, OUT_OF_MEMORY, Driver
 from preflight.gpu.kernels import FOUND_WORDS, Kernels
 from preflight.gpu.reference import pattern_word
 from preflight.gpu.stages import CallFailed, Story
 
 SIZE_BYTES = 64 << 20
+_LEAST_BYTES = 1 << 20
 _HASH, _SEED = 1, 0x50F1
 _SAMPLED_WORDS = 2048
 
 
 def measure_pipe(driver: Driver, kernels: Kernels, story: Story, free_bytes: int, copies: int) -> None:
     """Tells `pipe`: {size_bytes, h2d: [B/s …], d2h: […], wrong_words, host_wrong_words, pinned}."""
-    size = min(SIZE_BYTES, free_bytes // 8) & ~0xFFFF
-    story.call("pipe", lambda: _measure(driver, kernels, story, size, copies))
+    story.call("pipe", lambda: _measure(driver, kernels, story, min(SIZE_BYTES, free_bytes // 8) & ~0xFFFF, copies))
 
 
 def _measure(driver: Driver, kernels: Kernels, story: Story, size: int, copies: int) -> dict[str, object]:
+    there, size = _device_memory(driver, size)
     host, pageable = _host_memory(driver, size)
-    there = driver.allocate(size)
     found = driver.allocate(4096)
     kernels.fill(there, size, 0, _HASH, _SEED)
     d2h = _timed(driver, lambda: driver.to_host(host, there, size), size, copies, story)
@@ -52,6 +52,17 @@ def _measure(driver: Driver, kernels: Kernels, story: Story, size: int, copies: 
         "host_wrong_words": host_wrong,
         "pinned": pageable is None,
     }
+
+
+def _device_memory(driver: Driver, size: int) -> tuple[int, int]:
+    """(address, size): less than asked for when another program takes what was free a moment ago."""
+    while True:
+        try:
+            return driver.allocate(size), size
+        except CallFailed as failure:
+            if failure.code != OUT_OF_MEMORY or size < 2 * _LEAST_BYTES:
+                raise
+            size = size // 2 & ~0xFFFF
 
 
 def _host_memory(driver: Driver, size: int) -> tuple[int, object]:

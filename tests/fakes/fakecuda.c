@@ -10,6 +10,7 @@
  * PREFLIGHT_CUDA_FAKE_WRONG  "always" or "once": a burn gives a wrong result
  * PREFLIGHT_CUDA_FAKE_COMPAT "1": error 804 while a folder named compat is in LD_LIBRARY_PATH
  * PREFLIGHT_CUDA_FAKE_CORRUPT "h2d" or "d2h": every large copy that way damages a byte
+ * PREFLIGHT_CUDA_FAKE_SAID_TOTAL, _SAID_FREE: what cuMemGetInfo tells instead of the memory that there is
  * Numbers: …_TOTAL _FREE (bytes) _RESIDENT (bytes of the card beyond which memory is the host's: slow)
  *   _H2D _D2H _MEMORY _SPILLED (bytes a second) _COMPUTE (share of the peak) _CUDA _COUNT _CC _NAME _SM _KHZ
  */
@@ -195,8 +196,8 @@ static size_t used(void) {
 }
 int cuMemGetInfo_v2(size_t *free_bytes, size_t *total_bytes) {
     CALL("cuMemGetInfo_v2");
-    *free_bytes = free_limit - used();
-    *total_bytes = total;
+    *free_bytes = (size_t)number(P "SAID_FREE", (double)(free_limit - used()));
+    *total_bytes = (size_t)number(P "SAID_TOTAL", (double)total);
     return 0;
 }
 int cuMemAlloc_v2(uint64_t *out, size_t size) {

@@ -14,6 +14,7 @@ from pathlib import Path
 FAKES = Path(__file__).resolve().parents[1] / "fakes"
 KERNELS = FAKES.parents[1] / "preflight" / "gpu"
 _CC = ("cc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-ffp-contract=off")
+_GIB = 1 << 30
 _NVML = "PREFLIGHT_NVML_FAKE_"
 _CUDA = "PREFLIGHT_CUDA_FAKE_"
 
@@ -60,6 +61,8 @@ class FakeGpu:
         env = {"PATH": "/usr/bin:/bin", **self.libraries}
         env |= {_NVML + name: value for name, value in self.values.items()}
         same = {name: self.values[name] for name in ("CUDA", "CC", "NAME", "COUNT") if name in self.values}
+        if self._hides_memory():
+            same |= {"SAID_TOTAL": str(12 * _GIB), "SAID_FREE": "12000000000"}
         env |= {_CUDA + name: value for name, value in {**same, **self.cuda}.items()}  # one card, two libraries
         codes = [f"{name}={code}" for name, code in self.faults.items() if isinstance(code, int)]
         if codes:
@@ -71,6 +74,16 @@ class FakeGpu:
         if self.once is not None:
             env[_NVML + "ONCE"] = str(self.once)
         return env
+
+    def _hides_memory(self) -> bool:
+        """Whether NVML does not tell the memory, so that CUDA's word counts: it must speak of the same card."""
+        ways = (
+            "nvmlInitWithFlags",
+            "nvmlDeviceGetCount_v2",
+            "nvmlDeviceGetHandleByIndex_v2",
+            "nvmlDeviceGetMemoryInfo",
+        )
+        return any(way in self.faults for way in ways) or int(self.values.get("TOTAL", 0)) > 4096 * _GIB
 
     def but(
         self,
@@ -90,7 +103,6 @@ class FakeGpu:
         )
 
 
-_GIB = 1 << 30
 _NONE_ON_WSL = {
     "nvmlDeviceGetComputeRunningProcesses_v3": 3,
     "nvmlDeviceGetEnforcedPowerLimit": 3,
