@@ -65,7 +65,10 @@ def _send(engine: Engine, item: Pending) -> None:
     row = engine.journal.row(path)
     task = Task(path, item.entry, row, note=engine.journal.uploads().get(path) if _is_large(item) else None)
     folder = settle.git_folder(path)
-    task.is_exact = folder is not None and not settle.is_git_object(path)
+    # Only the state that came to rest goes up, lest a save that began since is caught halfway; what never rests must.
+    stale_s = settle.STALE_SMALL_S if item.entry.size <= settle.SMALL_BYTES else settle.STALE_LARGE_S
+    is_restless = engine.clock.monotonic() >= item.first_s + stale_s
+    task.is_exact = (folder is not None and not settle.is_git_object(path)) or not is_restless
     if row is None and item.entry.kind is Kind.FILE:
         gone = engine.agenda.origin(item.entry)
         if gone is not None and (origin := engine.journal.row(gone.path)) is not None:
