@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from preflight.gpu.readings import device_nodes, read_snapshot
+from preflight.gpu.readings import LIMIT_S, device_nodes, read_snapshot
 from preflight.gpu.watchdog import Ended, child_environ, run_child
 from sync.clock import SystemClock
 from tests.support.fakegpu import PROFILES, FakeGpu, profile
@@ -88,7 +88,7 @@ def test_a_crash_leaves_all_other_readings() -> None:
 def test_a_hang_leaves_all_other_readings_and_comes_back_in_time() -> None:
     began = time.monotonic()
     taken = read_snapshot(profile().but(faults={"nvmlDeviceGetPowerUsage": "hang"}).environ(), CLOCK)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < LIMIT_S + 1
     device = taken.devices[0]
     assert (device.power_w, device.memory_free_bytes, device.pcie_width) == (None, 12_000_000_000, 16)
     assert "did not answer in power" in taken.ended_badly
@@ -97,7 +97,7 @@ def test_a_hang_leaves_all_other_readings_and_comes_back_in_time() -> None:
 def test_a_hang_in_init_is_tried_once() -> None:
     began = time.monotonic()
     taken = read_snapshot(profile().but(faults={"nvmlInitWithFlags": "hang"}).environ(), CLOCK)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < LIMIT_S + 1
     assert (taken.count, taken.is_absent) == (None, False)
     assert "did not answer in nvmlInit" in taken.why_absent("count")
 
