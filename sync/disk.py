@@ -115,7 +115,7 @@ class DiskFiles:
         try:
             fd = os.open(self._inside(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
-            if error.errno in (errno.ELOOP, errno.ENXIO, errno.ENOTDIR):
+            if error.errno in (errno.ELOOP, errno.ENXIO):
                 raise Unstable("It is no longer a regular file", where=path) from error
             raise
         try:

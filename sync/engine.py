@@ -336,6 +336,7 @@ class Engine:
 
     def _failed(self, path: str, error: SyncError, now_s: float) -> None:
         if isinstance(error, LeaseLost):
+            self.agenda.retry(path, now_s, failed=False)  # to be parked
             return
         if isinstance(error, Unconfirmed):
             self.agenda.retry(path, now_s, failed=False)

@@ -38,6 +38,9 @@ def upload(task: Task, world: World) -> Outcome:
         if task.entry.kind is Kind.LINK:
             return _upload_link(task, world)
         if task.entry.kind is Kind.DIR:
+            found = world.files.entry(task.path.rstrip("/"))
+            if found is None or found.kind is not Kind.DIR:
+                return Vanished(task.path)
             return _send_body(task, world, b"", task.entry, is_racy=False)
         return _upload_file(task, world)
     except Unstable as error:
@@ -62,6 +65,8 @@ def upload(task: Task, world: World) -> Outcome:
 def _upload_link(task: Task, world: World) -> Outcome:
     try:
         body = world.files.target(task.path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise
     except OSError as error:
         raise Unstable("It is no longer a link", where=task.path) from error
     return _send_body(task, world, body.encode("utf-8", "surrogateescape"), task.entry, is_racy=False)

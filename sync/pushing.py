@@ -144,9 +144,14 @@ def park(engine: Engine, now_s: float) -> None:
         return
     engine.agenda.drop_all_gone()
     room = _room(engine)
+    aside: list[Pending] = []
     while room > 0 and (item := engine.agenda.pop()) is not None:
         if engine.parked.get(item.path) == item.entry:
             engine.agenda.drop(item.path)
-        elif item.path not in engine.busy:
+        elif item.path in engine.busy:
+            aside.append(item)
+        else:
             engine.run_job(item.path, "park", partial(upload, Task(item.path, item.entry, None), engine.parking))
             room -= 1
+    for item in aside:
+        engine.agenda.put_back(item)
