@@ -84,12 +84,7 @@ class MemoryFiles:
     @contextlib.contextmanager
     def open(self, path: str) -> Iterator[OpenInode]:
         self._actor.gate(f"open {path}")
-        try:
-            node = self._disk.find(_at(path))
-        except OSError as error:
-            if error.errno in (errno.ELOOP, errno.ENOTDIR):
-                raise Unstable("It is no longer a regular file", where=path) from error
-            raise
+        node = self._disk.find(_at(path))
         reading = OpenInode(self._disk, node, path, self._actor, self._epoch_s)
         if reading.entry.kind is not Kind.FILE:
             raise Unstable("It is no longer a regular file", where=path)
