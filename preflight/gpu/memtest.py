@@ -24,6 +24,8 @@ _WORD = 4
 PATTERNS = ((0, 0x9E3779B9), (1, 0x1234567), (2, 0x1234567), (6, 7), (3, 5), (6, 13), (4, 0), (5, 0))
 _MORE_PATTERNS = tuple((6, offset) for offset in range(20)) + tuple((3, shift) for shift in range(0, 32, 4))
 _RETRIES = 2
+_RESIDENCY_S = 2.0
+_QUEUED_CHUNKS = 16
 _MOST_SUSPECTS = 4
 
 
@@ -100,11 +102,14 @@ class MemoryTest:
         return {"free_bytes": free_bytes, "taken_bytes": taken, "chunks": len(chunks), "why": why}
 
     def _residency(self, chunks: list[_Chunk]) -> dict[str, object]:
+        end_s = time.perf_counter() + _RESIDENCY_S
         for chunk in chunks:
+            if time.perf_counter() > end_s:
+                break  # what was not reached counts as spilled: only the host's memory is this slow
             chunk.speed = self._fill_speed(chunk)
         for chunk in chunks:  # one slow look may be the desktop drawing; memory of the host is slow every time
             for _ in range(_RETRIES):
-                if not _is_resident(chunk, chunks):
+                if not _is_resident(chunk, chunks) and time.perf_counter() < end_s:
                     chunk.speed = max(chunk.speed, self._fill_speed(chunk))
         resident = [chunk for chunk in chunks if _is_resident(chunk, chunks)]
         spilled = [chunk for chunk in chunks if not _is_resident(chunk, chunks)]
@@ -140,12 +145,13 @@ class MemoryTest:
         for kind, seed in self._patterns:
             if done and time.perf_counter() - began_s > self._budget_s * done / (done + 1):
                 break  # another pattern would not end in time
-            for chunk in chunks:
+            for number, chunk in enumerate(chunks):
                 self._fill(chunk, kind, seed)
-            self._driver.synchronize()
+                self._pace(number)
             self._driver.zero(self._found, FOUND_WORDS)
-            for chunk in chunks:
+            for number, chunk in enumerate(chunks):
                 self._check(chunk, kind, seed)
+                self._pace(number)
             wrong = self._driver.words(self._found, FOUND_WORDS)[0]
             done += 1
             self._story.alive()
@@ -159,6 +165,12 @@ class MemoryTest:
             "took_s": round(time.perf_counter() - began_s, 4),
             "suspects": [self._describe(suspect) for suspect in suspects[:_MOST_SUSPECTS]],
         }
+
+    def _pace(self, number: int) -> None:
+        """Waits now and then, so that slow memory is not taken for a hang."""
+        if number % _QUEUED_CHUNKS == _QUEUED_CHUNKS - 1:
+            self._driver.synchronize()
+            self._story.alive()
 
     def _locate(self, chunks: list[_Chunk], kind: int, seed: int) -> list[_Suspect]:
         """Which chunks are wrong: looked at again as they stand, then written and looked at twice more."""

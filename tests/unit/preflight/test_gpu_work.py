@@ -226,3 +226,11 @@ def test_reserve_leaves_nine_tenths_to_test() -> None:
 
 def test_operations_of_a_burn() -> None:
     assert burn_operations(1024, 100) == 1024 * 100 * 8 * 2
+
+
+def test_a_very_slow_link_still_gets_its_figure_in_time() -> None:
+    where = context(card(H2D="2e6", D2H="2e6"))
+    assert outcome("gpu.h2d", where) == pytest.approx(2e6, rel=0.01)
+    reading = ALL["gpu.h2d"].measure(where)
+    assert isinstance(reading, Reading)
+    assert reading.detail["h2d"] == [2e6, 2e6]
