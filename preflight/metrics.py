@@ -196,6 +196,9 @@ def sync(board: Board, facts: Facts) -> Iterator[Metric]:
     yield _gauge("sync_status_age_seconds", "since sync last reported", max(0.0, age_s))
     yield _states("sync_state", "sync in one word", State, status.state)
     yield from _amounts(status, max(0.0, age_s))
+    ends_at = status.capability.get("credentials_expire_at")
+    if isinstance(ends_at, int | float):
+        yield _gauge("preflight_credentials_expire_timestamp_seconds", "when the bucket's credentials end", ends_at)
     requests = CounterMetricFamily("sync_requests", "sent to the bucket", labels=["verb"])
     for verb, count in status.requests.items():
         requests.add_metric([verb], float(count))

@@ -160,10 +160,9 @@ class Host:
     def status(self) -> Status:
         """The present status."""
         status = status_of(self.engine, mirrors=self.mirrors())
-        found = self._asking.capability if self._asking is not None else None
-        if found is None:
+        if self._asking is None:
             return status
-        return replace(status, capability={**status.capability, **found.to_json()})
+        return replace(status, capability={**status.capability, **self._asking.told()})
 
     def stop(self) -> None:
         """End the workers and close what is open."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from urllib.parse import parse_qs
-
 from preflight.checks import Broken, Check, Context, Lane, NotExpected, Reading
 from preflight.errors import Unmeasured
 from preflight.model import Blame, Limit, Severity
 from sync.status import STALE_AFTER_S, State, Status, read_status
+from sync.stores.expiry import expires_at
 
 
 def _status(context: Context) -> Status:
@@ -34,18 +32,15 @@ def measure_lag(context: Context) -> Reading:
 
 def measure_expiry(context: Context) -> Reading:
     """Seconds until the first credential that states its own end."""
-    text = context.environ.get("AZURE_BLOB_SAS_TOKEN", "").strip()
-    end = parse_qs(text.lstrip("?")).get("se", [""])[0]
-    if not end:
+    ends = [(ends_at, config) for config in context.stores if (ends_at := expires_at(config)) is not None]
+    if not ends:
         raise NotExpected("no credential here states when it ends")
-    try:
-        ends_at = datetime.fromisoformat(end.replace("Z", "+00:00")).timestamp()
-    except ValueError as error:
-        raise Unmeasured("the end of the SAS token cannot be read") from error
+    ends_at, config = min(ends, key=lambda one: one[0])
+    variable = config.variable_of("sas" if config.provider == "azure" else "token")
     left_s = ends_at - context.clock.now()
     if left_s <= 0:
-        raise Broken("the SAS token in AZURE_BLOB_SAS_TOKEN has expired", blame=Blame.ACCOUNT, advice="make a new one")
-    return Reading(left_s, detail={"variable": "AZURE_BLOB_SAS_TOKEN"})
+        raise Broken(f"the credential in {variable} has expired", blame=Blame.ACCOUNT, advice="make a new one")
+    return Reading(left_s, detail={"variable": variable})
 
 
 CHECKS = (

@@ -10,6 +10,7 @@ from sync.clock import Clock
 from sync.errors import SyncError, Transient
 from sync.stores import Store
 from sync.stores.config import StoreConfig
+from sync.stores.expiry import expires_at
 from sync.stores.opening import open_store
 from sync.stores.probe import Capability, innermost, probe
 
@@ -27,6 +28,11 @@ class Asking:
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._live, name="sync-probe", daemon=True)
         self.capability: Capability | None = None
+
+    def told(self) -> dict[str, object]:
+        """For the status document: what was found, and when the credentials end (renewed ones count at once)."""
+        found = self.capability.to_json() if self.capability is not None else {}
+        return {**found, "credentials_expire_at": expires_at(self._config)}
 
     def start(self) -> None:
         """Begin to ask. A folder needs no asking: its class is known by construction."""
