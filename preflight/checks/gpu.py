@@ -125,10 +125,20 @@ CHECKS: tuple[Check, ...] = (
         "is unknown, not zero.",
     ),
     gpu_check(
-        "gpu.name", "GPU", "", _device_check(_name, "name"), Limit(severity=Severity.NOTE), "Which card this is."
+        "gpu.name",
+        "GPU",
+        "",
+        _device_check(_name, "name"),
+        Limit(severity=Severity.NOTE, why="a name is neither good nor bad"),
+        "Which card this is, by the driver's own name; its UUID is in the details.",
     ),
     gpu_check(
-        "gpu.driver", "GPU driver", "version", _driver, Limit(severity=Severity.NOTE), "For reports to the platform."
+        "gpu.driver",
+        "GPU driver",
+        "version",
+        _driver,
+        Limit(severity=Severity.NOTE, why="gpu.cuda judges what the driver can do"),
+        "The driver's version; on WSL2 it is the Windows driver's.",
     ),
     gpu_check(
         "gpu.memory_total",
