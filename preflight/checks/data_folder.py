@@ -54,6 +54,8 @@ def measure_free(context: Context) -> Reading:
         usage = shutil.disk_usage(place)
     except OSError as error:
         raise Unmeasured(f"the disk of {place} does not tell its size ({error.strerror})") from error
+    if usage.total == 0:
+        raise Unmeasured(f"{place} is on no disk that has a size")
     return Reading(float(usage.free), detail={"total_bytes": usage.total, "folder": str(place)})
 
 
