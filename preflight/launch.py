@@ -123,7 +123,7 @@ class Launch:
         outcome = self._examine()
         if self.signals.count:
             return 0
-        if self.platform.name == "none" and (wrong := account_faults(outcome)):
+        if self.platform.name == "none" and (wrong := account_faults(outcome, plan.store_variables)):
             for fault in wrong:
                 self.face.problem(fault)
             return 2
@@ -168,6 +168,7 @@ class Launch:
     # --- the life of the node -----------------------------------------------------------------------------------
 
     def _supervise(self, plan: services.Plan) -> int:
+        self.store_variables = plan.store_variables
         commands = dict(plan.commands)
         commands["app"] = self._hand_port_over(commands["app"])
         loop = Loop(
@@ -220,7 +221,8 @@ class Launch:
         wrong = status.state is State.FAILED and not status.restored and not self.exit_code
         if wrong and self.platform.name == "none" and not self.board.facts.app_ok and self.board.facts.sync_expected:
             self.exit_code = 2
-            self.face.problem(f"{status.why}; {status.hint}" if status.hint else status.why)
+            told = f"{self.store_variables}: {status.why}"
+            self.face.problem(f"{told}; {status.hint}" if status.hint else told)
             self.signals.ask_to_stop()
 
 
@@ -259,11 +261,11 @@ def kept_report(report: Mapping[str, Any]) -> dict[str, Any]:
     return {**report, "verdict": "degraded", "action": action, "trace": [*report.get("trace", ()), f"node kept: {why}"]}
 
 
-def account_faults(outcome: Outcome) -> list[str]:
+def account_faults(outcome: Outcome, variables: str) -> list[str]:
     """Wrong credentials or a bucket that does not exist: on a machine of the user's own, a reason not to start."""
     checks = (outcome.report or {}).get("checks", ())
     return [
-        f"{check.get('why')} {check.get('advice') or ''}".strip()
+        f"{variables}: {check.get('why')} {check.get('advice') or ''}".strip()
         for check in checks
         if check.get("status") == "fail"
         and check.get("blame") == "account"

@@ -80,6 +80,15 @@ class Plan:
         self.warnings = self._lab.warnings
         self.url = self._lab.url
 
+    @property
+    def store_variables(self) -> str:
+        """The variables that say where the folder is saved and by whose leave, for messages about refusals."""
+        if not self._sync.stores:
+            return "PREFLIGHT_STORE"
+        store = self._sync.stores[0]
+        named = (store.variable, *(store.variable_of(role) for role in store.credentials))
+        return ", ".join(dict.fromkeys(named))
+
     def repair(self, report: Mapping[str, Any] | None) -> None:
         """What the checks found and a variable can cure is cured for the app (preflight/gpu/repair.py)."""
         self._environ = repaired(self._environ, report)
