@@ -70,7 +70,7 @@ images-test: setup-dev images ## run the built images for real: PID 1, probes, r
 	set -e; for flavour in $(or $(FLAVOURS),base); do \
 	    IMAGE=localhost/preflight-lab:$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)-$$flavour \
 	        $(BIN)/pytest -s tests/images/built_images.py; done
-	$(BIN)/pytest -s tests/images/built_anywhere.py
+	$(BIN)/pytest -s tests/images/built_anywhere.py tests/images/built_nvcc.py
 
 images-lock: ## write the images' lock files again (needs uv)
 	images/lock
