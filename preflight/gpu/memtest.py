@@ -201,10 +201,12 @@ class MemoryTest:
     @staticmethod
     def _describe(suspect: _Suspect) -> dict[str, object]:
         first = suspect.words[0] if suspect.words else None
+        # The kernel counts words in 32 bits, which wrap every 16 GiB; a chunk is smaller than that.
+        offset = None if first is None else (first - suspect.chunk.first_word) & 0xFFFFFFFF
         return {
-            "word": first,
-            "byte": None if first is None else first * _WORD,
-            "address": None if first is None else suspect.chunk.address + (first - suspect.chunk.first_word) * _WORD,
+            "word": None if offset is None else suspect.chunk.first_word + offset,
+            "byte": None if offset is None else (suspect.chunk.first_word + offset) * _WORD,
+            "address": None if offset is None else suspect.chunk.address + offset * _WORD,
             "again": sum(word == first for word in suspect.words[1:]),
             "looks": len(suspect.words),
             "wrong_words": suspect.wrong,

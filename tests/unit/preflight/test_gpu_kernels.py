@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import io
 import random
 import re
 import struct
@@ -13,8 +14,10 @@ import pytest
 
 from preflight.gpu.cuda import Driver
 from preflight.gpu.kernels import PTX_PATH, Kernels
+from preflight.gpu.memtest import MemoryTest, _Chunk, _Suspect
 from preflight.gpu.promise import promised_flops, promised_link_bytes_per_s, promised_memory_bytes_per_s
 from preflight.gpu.reference import burn_words, fused_multiply_add, pattern_word
+from preflight.gpu.stages import Story
 from tests.support.fakegpu import KERNELS, profile
 from tests.support.ptx import Grid, Program
 
@@ -82,6 +85,22 @@ def test_a_check_tells_the_first_wrong_word_and_its_bits(driver: Driver) -> None
     kernels.check(there, 1 << 16, 0, 0, 0, found)
     wrong, first, high, low = driver.words(found, 4)
     assert (wrong, ~first & 0xFFFFFFFF, high, low) == (2, 77, 0x100, 0x20)
+
+
+@pytest.mark.parametrize("before", [0, (1 << 32) - 64, 3 << 32])
+def test_a_wrong_word_is_named_on_cards_of_any_size(driver: Driver, before: int) -> None:
+    kernels = Kernels(driver, 1)
+    story = Story(io.StringIO())
+    test = MemoryTest(driver, kernels, story, 1.0, thorough=False)
+    chunk = _Chunk(driver.allocate(1 << 16), 1 << 16, before, speed=1e12)
+    kernels.fill(chunk.address, chunk.size_bytes, chunk.first_word, 1, 7)
+    ctypes.c_uint.from_address(chunk.address + 4 * 1000).value ^= 0x100
+    suspect = _Suspect(chunk, 1, 7)
+    test._look(suspect)
+    told = test._describe(suspect)
+    assert (told["word"], told["address"]) == (before + 1000, chunk.address + 4000)
+    assert told["byte"] == 4 * (before + 1000)
+    assert {told["bits_stuck_at_1"], told["bits_stuck_at_0"]} == {"0x00000100", "0x00000000"}
 
 
 def test_the_ptx_is_made_of_the_source() -> None:
