@@ -1,0 +1,83 @@
+"""When the app may start, and what it says of itself."""
+
+from __future__ import annotations
+
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from preflight.readiness import Gate, ask_file, ask_url
+from sync.status import State, Status
+
+GATE = Gate(offline_after_s=20.0)
+
+
+@pytest.mark.parametrize(
+    ("status", "waited_s", "opens", "warns"),
+    [
+        (Status(state=State.SAVED, restored=True), 1.0, True, False),
+        (Status(state=State.SAVING, restored=True), 1.0, True, False),
+        (Status(state=State.RESTORING), 1.0, False, False),
+        (Status(state=State.RESTORING), 9e9, False, False),  # a long restore is not an outage
+        (Status(state=State.OFFLINE, why="no answer"), 5.0, False, False),
+        (Status(state=State.OFFLINE, why="no answer"), 20.0, True, True),
+        (Status(state=State.FAILED, why="denied"), 0.1, True, True),
+        (Status(state=State.FENCED), 0.1, True, True),
+        (None, 5.0, False, False),
+        (None, 21.0, True, True),  # sync never came up
+        (Status(state=State.STARTING), 21.0, True, True),
+    ],
+)
+def test_the_gate(status: Status | None, waited_s: float, opens: bool, warns: bool) -> None:
+    word = GATE.opens(status, waited_s)
+    assert word.ok is opens
+    if opens:
+        assert bool(word.why) is warns
+
+
+@pytest.mark.parametrize(
+    ("text", "ok", "busy", "why"),
+    [
+        ("READY", True, False, ""),
+        ("", True, False, ""),
+        ("BUSY: three to go", True, True, "three to go"),
+        ("busy", True, True, "it is busy"),
+        ("FAILED out of memory", False, False, "it says FAILED: out of memory"),
+        ("DRAINING", False, False, "it says DRAINING"),
+    ],
+)
+def test_ready_files(tmp_path: Path, text: str, ok: bool, busy: bool, why: str) -> None:
+    path = tmp_path / "ready"
+    assert not ask_file(path).ok
+    path.write_text(text)
+    word = ask_file(path)
+    assert (word.ok, word.busy, word.why) == (ok, busy, why)
+
+
+class Status429(BaseHTTPRequestHandler):
+    """Answers with the number in its path."""
+
+    def do_GET(self) -> None:
+        self.send_response(int(self.path.strip("/?x=1")))
+        self.end_headers()
+        self.wfile.write(b"a word")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_ready_urls() -> None:
+    server = HTTPServer(("127.0.0.1", 0), Status429)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    root = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        assert ask_url(f"{root}/200").ok
+        assert ask_url(f"{root}/429").busy
+        assert ask_url(f"{root}/429").why == "a word"
+        assert ask_url(f"{root}/500").why == "it answers 500"
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert not ask_url(f"{root}/200").ok
