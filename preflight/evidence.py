@@ -1,7 +1,7 @@
 """The evidence of a verdict as one JSON document: samples, limits, decision trace; enough to decide again later.
 
 Kept in the state folder (the last 50) and in the bucket's ledger, where `preflight history`, `replay` and
-`suggest` read it. Its schema is `SCHEMA`; a document of another version is left out, never guessed at.
+`suggest` read it. Its schema is `evidence.schema.json`; a document of another version is left out, never guessed at.
 """
 
 from __future__ import annotations
