@@ -23,8 +23,8 @@ class Flavour:
 FLAVOURS = {
     flavour.name: flavour
     for flavour in (
-        Flavour("base", False, 2, 4096, 20 * GIB, 512, 120),
-        Flavour("cpu", False, 2, 4096, 30 * GIB, 1024, 120),
+        Flavour("base", False, 2, 4096, 20 * GIB, 512, 200),
+        Flavour("cpu", False, 2, 4096, 30 * GIB, 1024, 200),
         # A confirmed GPU failure runs the GPU child twice, and a cold driver takes up to 60 s to answer under WSL2.
         Flavour("pytorch-gpu", True, 4, 16384, 60 * GIB, 2048, 200),
         Flavour("pytorch-gpu-cu13", True, 4, 16384, 60 * GIB, 2048, 200),

@@ -1,8 +1,8 @@
 """Gongji's deployment tasks as pure data.
 
 Its probes follow Kubernetes: a failed startup or liveness probe restarts the container in place; a failed readiness
-probe *replaces the node*, and what that node had not saved is gone. So startup and liveness ask `/livez`, and the
-readiness probe is off: a long restore or a restarting JupyterLab must never cost the node.
+probe *replaces the node*, and what that node had not saved is gone. So the readiness
+probe is off: a long restore or a restarting JupyterLab must never cost the node.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from preflight.deploy.errors import BadOrder
 from preflight.deploy.flavours import Flavour
-from preflight.deploy.probes import PROBE_PORT, Timing, liveness
+from preflight.deploy.probes import PROBE_PORT, Timing, liveness, readiness, startup
 
 Json = dict[str, object]
 PORT = 8000
@@ -136,12 +136,10 @@ def request_from(detail: Mapping[str, object]) -> Json:
 
 def health_checks(flavour: Flavour) -> Json:
     """All three probes: the API wants each of them, with a switch."""
-    alive = liveness()
-    beginning = Timing(alive.path, period_s=5, timeout_s=5, failures=max(1, flavour.startup_s // 5))
     return {
-        "startup_probe": _probe(beginning, switch=True),
-        "liveness_probe": _probe(alive, switch=True),
-        "readiness_probe": _probe(Timing("/readyz", period_s=10, timeout_s=5, failures=20), switch=False),
+        "startup_probe": _probe(startup(flavour), switch=True),
+        "liveness_probe": _probe(liveness(), switch=True),
+        "readiness_probe": _probe(readiness(), switch=False),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -49,7 +50,7 @@ def test_what_the_tutorial_asks_for() -> None:
     assert probes == {
         "startup_probe": ("/startupz", 8001),
         "liveness_probe": ("/livez", 8001),
-        "readiness_probe": ("/readyz", 8001),
+        "readiness_probe": ("/readyz?page=1", 8001),
     }
 
 
@@ -120,11 +121,7 @@ def test_the_same_order_changes_nothing() -> None:
         ),
         ({"environment": {}}, {}, False),
         ({"display_name": "Other"}, {"display_name": "Other"}, False),
-        (
-            {"flavour": FLAVOURS["base"], "cpus": 4, "memory_mb": 16384, "storage_bytes": 60 * GIB, "shm_mb": 2048},
-            None,
-            True,
-        ),
+        ({"flavour": dataclasses.replace(FLAVOURS["pytorch-gpu"], startup_s=100)}, None, True),
     ],
 )
 def test_a_change_is_a_patch_of_just_that(change: dict[str, object], patch: object, restarts: bool) -> None:
@@ -329,7 +326,14 @@ def test_gongji_takes_the_cheapest_in_stock() -> None:
 def test_on_gongji_no_probe_can_cost_the_node() -> None:
     checks = gongji.health_checks(FLAVOURS["pytorch-gpu"])
     assert checks["readiness_probe"]["switch"] is False  # type: ignore[index]
-    assert {checks[key]["path"] for key in ("startup_probe", "liveness_probe")} == {"/livez"}  # type: ignore[index]
+    assert checks["liveness_probe"]["path"] == "/livez"  # type: ignore[index]
+
+
+def test_the_documented_probes_are_those_that_are_sent(repository: Path) -> None:
+    on_salad, on_gongji = re.findall(r"```json\n(.*?)```", (repository / "docs" / "probes.md").read_text(), re.DOTALL)
+    request = salad.create_request(ORDER)
+    assert json.loads(on_salad) == {key: value for key, value in request.items() if key.endswith("_probe")}
+    assert json.loads(on_gongji) == gongji.health_checks(ORDER.flavour)
 
 
 def test_a_gongji_update_sends_back_everything_that_it_read() -> None:

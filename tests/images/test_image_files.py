@@ -237,7 +237,10 @@ def test_kubernetes_never_restarts_for_a_reason_outside_the_supervisor(images: P
     assert (spec["replicas"], spec["strategy"]["type"]) == (1, "Recreate")
     pod = spec["template"]["spec"]
     (lab,) = pod["containers"]
-    assert lab["startupProbe"]["httpGet"]["path"] == lab["livenessProbe"]["httpGet"]["path"] == "/livez"
+    assert lab["startupProbe"]["httpGet"]["path"] == "/startupz"
+    assert lab["startupProbe"]["periodSeconds"] * lab["startupProbe"]["failureThreshold"] >= 100
+    assert lab["livenessProbe"]["httpGet"]["path"] == "/livez"
+    assert lab["livenessProbe"]["periodSeconds"] * lab["livenessProbe"]["failureThreshold"] >= 60
     assert lab["readinessProbe"]["httpGet"]["path"] == "/readyz"
     flush_s = float(next(item["value"] for item in lab["env"] if item["name"] == "PREFLIGHT_FLUSH_TIMEOUT_S"))
     assert pod["terminationGracePeriodSeconds"] > flush_s
