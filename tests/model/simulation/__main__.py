@@ -1,30 +1,57 @@
-"""`python -m tests.model.simulation [SEED] [COUNT]`: run lifetimes; print the trace of one that fails."""
+"""`python -m tests.model.simulation SEED [COUNT]`: run lifetimes; a single one that fails shows its trace.
+
+Run it with PYTHONHASHSEED=0: a trace follows from the seed and from nothing else then.
+"""
 
 from __future__ import annotations
 
+import argparse
+import hashlib
+import json
 import logging
 import sys
 import time
+from collections import Counter
 
 from tests.model.simulation.lifetime import Lifetime
+from tests.model.simulation.seeded import SEEDED
 
 
 def main(argv: list[str]) -> int:
     """Exit code 1 when a guarantee was broken."""
-    first, count = int(argv[0]) if argv else 1, int(argv[1]) if len(argv) > 1 else 1
+    parser = argparse.ArgumentParser(prog="simulation", description="Lifetimes of the sync engine, from seeds.")
+    parser.add_argument("seed", type=int)
+    parser.add_argument("count", type=int, nargs="?", default=1)
+    parser.add_argument("--bug", choices=sorted(SEEDED), help="put this bug in, and stop when it is found")
+    parser.add_argument("--json", action="store_true", help="one summary as JSON on the last line")
+    parser.add_argument("--quietly", action="store_true", help="no traces")
+    options = parser.parse_args(argv)
     logging.disable(logging.CRITICAL)
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    started = time.monotonic()
-    failed = 0
-    for seed in range(first, first + count):
-        outcome = Lifetime(seed).run()
+    started_s = time.monotonic()
+    failed: dict[int, str] = {}
+    faults: Counter[str] = Counter()
+    checked: Counter[str] = Counter()
+    digest = hashlib.sha256()
+    done = 0
+    for seed in range(options.seed, options.seed + options.count):
+        outcome = Lifetime(seed, SEEDED[options.bug]() if options.bug else None).run()
+        done += 1
+        faults.update(outcome.faults)
+        checked.update(outcome.checked)
+        digest.update("\n".join(outcome.trace).encode("utf-8", "surrogatepass"))
         if outcome.violations:
-            failed += 1
-            print(f"seed {seed}: {len(outcome.violations)}: {outcome.violations[0]}")
-            if count == 1:
-                print("\n".join(outcome.trace))
-                print("\n".join(outcome.violations))
-    print(f"{count} lifetimes, {failed} failed, {time.monotonic() - started:.1f} s")
+            failed[seed] = outcome.violations[0]
+            print(f"SEED={seed}: {outcome.violations[0]}")
+            if options.count == 1 and not options.quietly:
+                print("\n".join([*outcome.trace, *outcome.violations]))
+            if options.bug:
+                break
+    took_s = time.monotonic() - started_s
+    print(f"{done} lifetimes, {len(failed)} broken, {took_s:.1f} s", flush=True)
+    if options.json:
+        summary = {"lifetimes": done, "broken": failed, "faults": faults, "checked": checked, "took_s": took_s}
+        print(json.dumps({**summary, "traces": digest.hexdigest()}))
     return 1 if failed else 0
 
 

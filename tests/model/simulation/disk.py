@@ -72,6 +72,7 @@ class Disk:
         # (path, content) that a person's program left behind, on any disk that shares this set
         self.states: set[tuple[str, bytes]] = set() if states is None else states
         self.on_displaced: Callable[[str, Inode], None] = lambda path, node: None  # by the engine, from its name
+        self.on_removed: Callable[[str, Inode], None] = lambda path, node: None  # because somebody deleted the object
         self.hidden: dict[str, float] = {}  # path -> until when it cannot be read, in simulated seconds
         self.shown: set[bytes] = set()  # contents that the engine put where a person sees them
         self._unused: list[int] = []  # inode numbers to give out again, as ext4 does at once
@@ -81,11 +82,11 @@ class Disk:
     def find(self, path: str, *, follow: bool = False) -> Inode:
         """The inode at `path`; symlinks on the way are not followed (the engine must not)."""
         node = self.root
-        for part in _parts(path):
-            if not node.is_dir:
-                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
-            if len(os.fsencode(part)) > 255:
+        for part in path.split("/") if path else ():
+            if len(part) > 63 and len(os.fsencode(part)) > 255:
                 raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
+            if node.mode & 0o170000 != stat.S_IFDIR:
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
             try:
                 node = node.names[part]
             except KeyError:
@@ -212,6 +213,8 @@ class Disk:
                 self.on_displaced(new, there)
             if "/.preflight/" in new and "/.preflight/" not in old:
                 self.on_displaced(old, node)
+                if "/.preflight/removed/" in new and not node.is_dir:
+                    self.on_removed(old, node)
         if there is not None:
             self._unused.append(there.number)
         self._unlink(source, source_name)
@@ -357,7 +360,7 @@ class Disk:
         node = self.find(folder)
         if not node.is_dir:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
-        if len(os.fsencode(name)) > 255:
+        if len(name) > 63 and len(os.fsencode(name)) > 255:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
         return node, name
 
@@ -384,7 +387,3 @@ class Disk:
     def _ring(self, kind: str, path: str) -> None:
         for bell in self.bells:
             bell(kind, path)
-
-
-def _parts(path: str) -> list[str]:
-    return [part for part in path.split("/") if part not in ("", ".")]

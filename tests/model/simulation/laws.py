@@ -31,6 +31,10 @@ class Machine(Protocol):
     sent_at_s: float
     grace_until_s: float | None  # when it must have noticed at last that a newer node took over
 
+    def overflows(self) -> bool:
+        """Whether events are being lost right now, before anybody can know."""
+        ...
+
     def is_deaf(self) -> bool:
         """Whether the watcher missed something that only the next audit can tell."""
         ...
@@ -52,6 +56,7 @@ class Laws:
         """Watch a node and its disk."""
         self.machines[machine.name] = machine
         machine.disk.on_displaced = lambda path, node: self._on_displaced(machine, path, node)
+        machine.disk.on_removed = lambda path, node: self._on_removed(machine, path, node)
 
     def object(self, law: str, text: str) -> None:
         """Record a violation."""
@@ -147,7 +152,7 @@ class Laws:
         content = bytes(node.content)
         if any(v.content == content for v in self._bucket.history):
             return
-        self.object("local", f"{machine.name}'s engine displaced {content[:40]!r} at {path!r}, which was saved nowhere")
+        self.object("G3", f"{machine.name}'s engine displaced {content[:40]!r} at {path!r}, which was saved nowhere")
 
     # -- claims
 
@@ -172,9 +177,21 @@ class Laws:
             if unchanged(entry_of(machine.disk.stamp(node)), row) and bytes(node.content) != version.content:
                 self.object("G1", f"{machine.name}'s journal takes {path!r} for {version}, and it is not")
 
-    def check_saved(self, machine: Machine, journal: Journal) -> None:
+    def _on_removed(self, machine: Machine, path: str, node: Inode) -> None:
+        """The engine follows a delete in the bucket: there must have been one."""
+        live = self._bucket.live.get(_key(path[len(FOLDER) + 1 :]))
+        if live is not None and live.content == bytes(node.content) and live.ended_by is None:
+            self.checked["G4"] += 1
+            if not any(v.key == live.key and v.ended_how == "delete" for v in self._bucket.history):
+                self.object("G4", f"{machine.name} removed {path!r} here, which is in the bucket and always was")
+
+    def check_saved(self, machine: Machine) -> None:
         """G1: when status says saved, every file that its program has closed is committed on the server."""
-        if machine.is_deaf() or any(self._world.now_s < until_s + AUDIT_S for until_s in machine.disk.hidden.values()):
+        if (
+            machine.is_deaf()
+            or machine.overflows()
+            or any(self._world.now_s < until_s + AUDIT_S for until_s in machine.disk.hidden.values())
+        ):
             return  # what cannot be read is named as a problem, and no event tells that it can be read again
         committed = {(v.key, v.content) for v in self._bucket.history}
         for path, node in machine.disk.walk(FOLDER) if machine.disk.exists(FOLDER) else ():
@@ -193,7 +210,7 @@ class Laws:
         self.checked["G7"] += 1
         local = tree(machine.disk)
         remote = {k: (v.content, v.meta.get("symlink") == "1") for k, v in self._bucket.user_keys().items()}
-        crowded = crowded_keys(set(remote))
+        crowded = crowded_keys(set(remote) | set(local))
         for key in sorted(local.keys() | remote.keys()):
             if key in crowded or (key in local and key in remote and local[key] == remote[key]):
                 continue

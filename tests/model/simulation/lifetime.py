@@ -114,6 +114,7 @@ class Lifetime:
             (
                 *(self._crash, self._crash, self._crash, self._vanish, self._pause, self._partition, self._takeover),
                 *(self._cut_power, self._lose_journal, self._lose_folder, self._jump, self._deafen, self._empty_folder),
+                *(self._overflow, self._overflow),
             )
         )
         self.world.note(f"disaster: {what.__name__}")
@@ -193,6 +194,12 @@ class Lifetime:
         if life is not None:
             life.node.deaf_until_s = self.world.now_s + self.rng.uniform(1, 20)
 
+    def _overflow(self) -> None:
+        """The watcher's queue overflows; it says so afterwards."""
+        life = self._somebody()
+        if life is not None:
+            life.overflow(self.rng.uniform(0.1, 3))
+
     def _empty_folder(self) -> None:
         """rm -rf *."""
         life = self._somebody()
@@ -240,7 +247,7 @@ class Lifetime:
         if life.number % 3 == 0 or life.rng.random() < 0.1:
             self.laws.check_journal(life.node, life.journal)
         if state_of(life.engine)[0] is State.SAVED:
-            self.laws.check_saved(life.node, life.journal)
+            self.laws.check_saved(life.node)
 
     def _on_lease(self, who: str, key: str, old: Version | None, new: Version | None) -> None:
         """Somebody takes the prefix over: the others must notice within a term."""
@@ -338,7 +345,7 @@ class Lifetime:
         self.laws.checked["restore"] += 1
         self._errors()
         got = _looks(node, self.bucket)
-        crowded = crowded_keys(set(self.bucket.user_keys()))
+        crowded = crowded_keys({*self.bucket.user_keys(), *expected, *got})
         for path in sorted((expected.keys() | got.keys()) - crowded):
             if path in expected and is_unfinished(last.node.disk, f"{FOLDER}/{path_of(path)}"):
                 continue

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sync.engine import Engine, Limits
+from sync.files import Files
 from sync.lease import Lease
 from sync.parking import Parking
 from sync.plan import Guard
@@ -32,25 +33,36 @@ SPINS = 1000  # a turn takes about a millisecond for real
 
 
 class Plain:
-    """The parts that a life is put together from; a seeded bug replaces one of them."""
+    """The parts that a life is put together from, as they are. A seeded bug replaces one of them."""
 
-    def store(self, store: Store) -> Store:
+    def wire(self, store: Store) -> Store:
+        """The store below the retry layer."""
         return store
 
-    def journal(self, connection: sqlite3.Connection, life: Life) -> Journal:
-        return GatedJournal(connection, life)
+    def store(self, store: Store) -> Store:
+        """The store as the engine sees it."""
+        return store
 
-    def lease(self, lease: Lease) -> Lease:
-        return lease
+    def files(self, files: Files) -> Files:
+        """The folder as the engine sees it."""
+        return files
 
-    def engine(self, *parts: Any, **named: Any) -> Engine:
-        return Engine(*parts, **named)
+    def lease(self, store: Store, life: Life, machine: str, instance: str) -> Lease:
+        """This life's claim."""
+        return Lease(store, life, machine, instance)
 
     def permit(self, lease: Lease) -> Callable[[], None]:
+        """What is asked before each write."""
         return lease.permit
 
-    def bell(self, engine: Engine) -> Callable[[str, str], None]:
-        return engine.mark
+    def engine(self, **parts: Any) -> Engine:
+        """The engine itself."""
+        return Engine(**parts)
+
+    def overflow(self, engine: Engine) -> None:
+        """The watcher says that it lost events."""
+        engine.rescan()
+        engine.wake()
 
 
 class Node:
@@ -74,6 +86,10 @@ class Node:
     def is_deaf(self) -> bool:
         """Whether the watcher missed something that only the next audit can tell."""
         return self.world.now_s < self.deaf_until_s + 120
+
+    def overflows(self) -> bool:
+        """Whether events are being lost right now, before anybody can know."""
+        return self.life is not None and self.world.now_s <= self.life.overflow_until_s
 
     def wall_ns(self) -> int:
         """This machine's idea of the time."""
@@ -119,6 +135,8 @@ class Life:
         self.profile = profile or {}
         self.is_dead = False
         self.paused_until_s = 0.0
+        self.overflow_until_s = -1.0
+        self._has_overflown = False
         self.crash_in: int | None = None  # operations from now
         self.on_turn: Callable[[], None] = lambda: None
         self.rng = random.Random(f"{self.world.seed}/{node.name}/{number}")
@@ -126,14 +144,15 @@ class Life:
         self._jobs: deque[Callable[[], Outcome]] = deque()
         self._rings = self._ring
         self.files = MemoryFiles(node.disk, self, EPOCH_S + node.skew_s)
+        folder = self.parts.files(self.files)
         self.inner = MemoryStore(bucket, self, network, epoch_s=EPOCH_S, **self.profile)
-        retrying = Retrying(self.inner, patience=Patience(attempts=3), clock=self, rng=self.rng)
+        retrying = Retrying(self.parts.wire(self.inner), patience=Patience(attempts=3), clock=self, rng=self.rng)
         retrying.pace = FreePace()  # type: ignore[assignment]
         store = self.parts.store(retrying)
-        self.journal = self.parts.journal(node.database, self)
-        self.lease = self.parts.lease(Lease(store, self, node.machine, f"{node.name}:{number}"))
+        self.journal = GatedJournal(node.database, self)
+        self.lease = self.parts.lease(store, self, node.machine, f"{node.name}:{number}")
         reach = Reach(
-            files=self.files,
+            files=folder,
             store=store,
             clock=self,
             machine=node.machine,
@@ -142,7 +161,7 @@ class Life:
         )
         parking = replace(reach, store=Parking(store, node.machine), permit=lambda: None, keeps_copies_here=False)
         self.engine = self.parts.engine(
-            files=self.files,
+            files=folder,
             store=store,
             journal=self.journal,
             clock=self,
@@ -155,7 +174,6 @@ class Life:
             wake=self._wake,
             boot=f"boot {node.boots}",
         )
-        self._bell = self.parts.bell(self.engine)
         self._control = Fiber(self.world, f"{self.name} control", self._run)
         self._workers = [Fiber(self.world, f"{self.name} worker {n}", self._work) for n in range(WORKERS)]
         self._idle: deque[Fiber] = deque()
@@ -199,6 +217,16 @@ class Life:
             if fiber not in self._idle:
                 fiber.wake()
 
+    def overflow(self, seconds: float) -> None:
+        """The queue of events is full for a while; the watcher notices and says so afterwards."""
+        self.overflow_until_s = self.world.now_s + seconds
+        self.world.at(self.overflow_until_s, self._end_overflow)
+
+    def _end_overflow(self) -> None:
+        if self._has_overflown and not self.is_dead:
+            self._has_overflown = False
+            self.parts.overflow(self.engine)
+
     def _run(self) -> None:
         second, turns = 0, 0
         while True:
@@ -235,15 +263,18 @@ class Life:
         """As inotify with the mask that the engine uses."""
         if self.world.now_s < self.node.deaf_until_s:
             return
+        if self.world.now_s < self.overflow_until_s:
+            self._has_overflown = True
+            return
         if not path.startswith(f"{FOLDER}/") or path.startswith(f"{FOLDER}/.preflight"):
             return
         inner = path[len(FOLDER) + 1 :]
         if kind in ("closed", "created", "moved", "deleted"):
             is_folder = self.node.disk.exists(path) and self.node.disk.find(path).is_dir
             is_closed = kind == "closed" or (kind == "moved" and self.node.disk.exists(path) and not is_folder)
-            self._bell(inner.rpartition("/")[0], inner if is_closed else "")
+            self.engine.mark(inner.rpartition("/")[0], inner if is_closed else "")
             if kind == "created" and is_folder:
-                self._bell(inner, "")
+                self.engine.mark(inner, "")
 
     # -- Actor
 
