@@ -27,14 +27,14 @@ from sync.work import Noted, Outcome, World
 
 
 class Clock:
-    """Real time plus whatever the test added; nothing ever waits."""
+    """The wall clock is real (files have real times) plus jumps; the other one is the test's. Nothing ever waits."""
 
     def __init__(self) -> None:
         self.added_s = 0.0
         self.jumped_s = 0.0  # of the wall clock alone
 
     def now(self) -> float:
-        return time.time() + self.added_s + self.jumped_s
+        return time.time() + self.jumped_s
 
     def monotonic(self) -> float:
         return 1000.0 + self.added_s
