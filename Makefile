@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup setup-dev up test lint bench lock docs clean images images-test images-lock
+.PHONY: help setup setup-dev up test lint bench lock docs clean images images-test images-test-long images-lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 22
@@ -65,11 +65,14 @@ images: ## build images with buildah (FLAVOURS="base cpu"; with Docker: docker b
 	images/install-builder
 	images/build $(or $(FLAVOURS),base)
 
-images-test: setup-dev images ## run the built images for real: PID 1, probes, restore, save, SIGTERM, kernels, your own image
+images-test: setup-dev images ## run the built images for real: PID 1, probes, restore, save, SIGTERM, kernels (FLAVOURS=…)
 	tests/servers/install
 	set -e; for flavour in $(or $(FLAVOURS),base); do \
 	    IMAGE=localhost/preflight-lab:$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)-$$flavour \
 	        $(BIN)/pytest -s tests/images/built_images.py; done
+
+images-test-long: ## the same for base and cpu, then three lines on somebody else's image, and nvcc
+	$(MAKE) images-test FLAVOURS="$(or $(FLAVOURS),base cpu)"
 	$(BIN)/pytest -s tests/images/built_anywhere.py tests/images/built_nvcc.py
 
 images-lock: ## write the images' lock files again (needs uv)
