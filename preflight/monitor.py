@@ -30,6 +30,7 @@ WATCHED = {
     "gpu.count": HARD,
     "disk.free": HARD,
     "host.memory_free": HARD,
+    "gpu.clock": Rule(worse="lower"),  # under load only: an idle card clocks down
     "bucket.latency": Rule(worse="higher", factor=0.25),  # residential lines double their delay under load
     "sync.upload": Rule(worse="lower", factor=0.25),
 }

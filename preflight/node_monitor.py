@@ -13,6 +13,7 @@ import random
 import sys
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from preflight import logs
@@ -22,7 +23,7 @@ from preflight.assessment import setup_from
 from preflight.checks import Check, Context, Lane, Reading, Shared, all_checks
 from preflight.evidence import finding_document
 from preflight.leaving import Leaving
-from preflight.model import Blame, Finding, Limit, Severity, Status
+from preflight.model import Blame, Finding, Limit, Measurement, Severity, Status
 from preflight.monitor import HARD, SOFT, WATCHED, Rule, Situation, Track, deletion_cost, feed, next_step
 from preflight.platforms import Platform, detect
 from preflight.policy import Rule as PolicyRule
@@ -34,9 +35,10 @@ from sync.status import read_status
 
 log = logging.getLogger(__name__)
 SAY_EVERY_S = 15.0
-ALSO = {"gpu.count": 60.0}  # watched although a start measures them once
+ALSO = {"gpu.count": 60.0, "gpu.clock": 60.0}  # watched although a start measures them once
 ONLY_SHOWN = frozenset({"gpu.memory_free"})  # the user's own notebook may hold it all
 APP = "app."
+LOADED_RATIO = 0.5  # of the GPU's time: from here on its clock says something
 
 
 class NodeMonitor:
@@ -71,14 +73,17 @@ class NodeMonitor:
     def turn(self) -> float:
         """Do what is due; the seconds until something is."""
         now_s = self._clock.monotonic()
-        for name, due_s in sorted(self._due.items(), key=lambda pair: pair[1]):
-            if due_s <= now_s:
-                if name == APP:
+        context = self._context()  # checks of one turn share what they read: one look at the driver serves them all
+        try:
+            for name, due_s in sorted(self._due.items(), key=lambda pair: pair[1]):
+                if due_s <= now_s and name == APP:
                     self._sample()
                     self._due[APP] = now_s + self._period_s
-                else:
-                    self._measure(self._checks[name])
+                elif due_s <= now_s:
+                    self._measure(self._checks[name], context)
                     self._due[name] = now_s + (self._checks[name].every_s or 60.0)
+        finally:
+            context.shared.close()
         self._act()
         self._pay()
         return max(0.05, min(SAY_EVERY_S, min(self._due.values()) - self._clock.monotonic()))
@@ -96,20 +101,22 @@ class NodeMonitor:
 
     # --- readings -------------------------------------------------------------------------------------------------
 
-    def _measure(self, check: Check) -> None:
+    def _context(self) -> Context:
         setup = self._setup
-        context = Context(
+        return Context(
             environ=self._environ, platform=self._platform, data_dir=setup.data_dir, state_dir=setup.state_dir,
             stores=setup.stores, image_manifest=setup.image_manifest, clock=self._clock, rng=random.Random(),
             expect_gpu=setup.expect_gpu, limits={name: rule.limit for name, rule in setup.policy.rules.items()},
             shared=Shared(), open_store=setup.open_store,
         )  # fmt: skip
-        try:
-            seen = measure(check, context)
-        finally:
-            context.shared.close()
+
+    def _measure(self, check: Check, context: Context) -> None:
+        setup = self._setup
+        seen = measure(check, context)
         finding = judge((seen,), setup.policy)[0]
         value = float(seen.value) if isinstance(seen.value, int | float) else None
+        if check.name == "gpu.clock" and not _is_loaded(seen):
+            value = None
         bad = finding.status in (Status.FAIL, Status.WARN) and check.name not in ONLY_SHOWN
         self._take(finding, value, finding.why if bad else "", WATCHED.get(check.name, HARD if check.hard else SOFT))
 
@@ -213,9 +220,12 @@ def watched_checks() -> tuple[Check, ...]:
     return tuple(check for check in checks if check.every_s is not None)
 
 
-def _has_gpu(environ: Mapping[str, str]) -> bool:
-    from pathlib import Path
+def _is_loaded(seen: Measurement) -> bool:
+    share = seen.detail.get("utilization")
+    return isinstance(share, float) and share >= LOADED_RATIO
 
+
+def _has_gpu(environ: Mapping[str, str]) -> bool:
     devices = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg")  # dxg: WSL2, where most of Salad's nodes live
     return any(Path(device).exists() for device in devices) or bool(environ.get("PREFLIGHT_EXPECT_GPU", "").strip("0 "))
 

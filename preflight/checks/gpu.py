@@ -89,7 +89,8 @@ def _throttle(device: Device) -> Reading | None:
 def _clock(device: Device) -> Reading | None:
     if device.clock_sm_hz is None:
         return None
-    return Reading(float(device.clock_sm_hz), {"max_hz": device.clock_sm_max_hz, "memory_hz": device.clock_memory_hz})
+    detail = {"max_hz": device.clock_sm_max_hz, "memory_hz": device.clock_memory_hz}
+    return Reading(float(device.clock_sm_hz), {**detail, "utilization": device.utilization_ratio})
 
 
 def _pcie(device: Device) -> Reading | None:

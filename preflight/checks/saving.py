@@ -8,6 +8,9 @@ from preflight.model import Blame, Limit, Severity
 from sync.status import STALE_AFTER_S, State, Status, read_status
 from sync.stores.expiry import expires_at
 
+ENOUGH_BYTES = 8 * 1024**2
+WATCH_S, LEAST_S = 12.0, 1.0  # sync says what it sent about once a second, and every 10 s at the least
+
 
 def _status(context: Context) -> Status:
     if not context.stores:
@@ -28,6 +31,21 @@ def measure_lag(context: Context) -> Reading:
         raise Broken(status.why or "sync has failed", blame=Blame.ACCOUNT, advice=status.hint)
     lag_s = status.oldest_pending_s + age_s if status.pending_files else 0.0
     return Reading(lag_s, detail={"files": status.pending_files, "bytes": status.pending_bytes})
+
+
+def measure_upload(context: Context) -> Reading:
+    """Bytes a second that reached the bucket just now, while enough waits to be sent."""
+    first = _status(context)
+    if first.pending_bytes < ENOUGH_BYTES:
+        raise NotExpected("there is not enough to send to see a speed")
+    until_s = context.clock.monotonic() + WATCH_S
+    while context.clock.monotonic() < until_s and not context.stopped.is_set():
+        context.clock.sleep(0.25)
+        later = _status(context)
+        took_s = later.updated_at - first.updated_at
+        if later.pid == first.pid and took_s >= LEAST_S and later.bytes_sent > first.bytes_sent:
+            return Reading((later.bytes_sent - first.bytes_sent) / took_s, detail={"over_s": round(took_s, 1)})
+    raise Unmeasured("nothing reached the bucket meanwhile")
 
 
 def measure_expiry(context: Context) -> Reading:
@@ -59,6 +77,24 @@ CHECKS = (
             blame=Blame.ENDPOINT,
             advice="do not leave this node yet: look at the sync status for what waits and why",
             why="A file of 1 GB takes 100 s on a slow line; beyond two minutes something is in the way.",
+        ),
+    ),
+    Check(
+        name="sync.upload",
+        title="Upload, as sync sees it",
+        unit="B/s",
+        lane=Lane.HOST,
+        measure=measure_upload,
+        deadline_s=15.0,
+        every_s=60.0,
+        monitor_only=True,
+        network=True,
+        why="What your real work gets, beside what the start measured.",
+        limit=Limit(
+            severity=Severity.NOTE,
+            blame=Blame.NODE,
+            advice="compare it with bucket.upload of the start",
+            why="No limit: small files are slower than large ones. It is compared with this node's own normal.",
         ),
     ),
     Check(
