@@ -11,21 +11,22 @@ from collections.abc import Mapping
 from preflight.checks import Check, Context, Reading
 from preflight.errors import Unmeasured
 from preflight.gpu.promise import promised_memory_bytes_per_s
+from preflight.gpu.proof import hard_suspects, passing_suspects
 from preflight.gpu.round import gpu_check, number, result
+from preflight.gpu.worked import Worked
 from preflight.model import Limit, Severity
 
 
-def _suspects(context: Context) -> tuple[Mapping[str, object], list[Mapping[str, object]]]:
-    _, told = result(context, "memory_tested")
+def _tests(context: Context) -> tuple[Worked, Mapping[str, object]]:
+    done, told = result(context, "memory_tested")
     if not told["tested_bytes"]:
         raise Unmeasured("none of the GPU's memory could be tested")
-    suspects = told["suspects"]
-    return told, [entry for entry in suspects if isinstance(entry, dict)] if isinstance(suspects, list) else []
+    return done, told
 
 
 def _memory_errors(context: Context) -> Reading:
-    told, suspects = _suspects(context)
-    hard = [suspect for suspect in suspects if suspect["again"]]
+    done, told = _tests(context)
+    hard = hard_suspects(done)
     detail = {key: told[key] for key in ("tested_bytes", "patterns", "took_s")} | {"stuck": hard}
     advice = "; ".join(_where(suspect) for suspect in hard[:1])
     return Reading(float(len({suspect["word"] for suspect in hard})), detail, advice=advice)
@@ -38,9 +39,9 @@ def _where(suspect: Mapping[str, object]) -> str:
 
 
 def _flips(context: Context) -> Reading:
-    told, suspects = _suspects(context)
-    soft = [suspect for suspect in suspects if not suspect["again"]]
-    return Reading(float(len(soft)), {"tested_bytes": told["tested_bytes"], "flips": soft})
+    done, told = _tests(context)
+    flips = passing_suspects(done)
+    return Reading(float(len(flips)), {"tested_bytes": told["tested_bytes"], "flips": flips})
 
 
 def _tested(context: Context) -> Reading:

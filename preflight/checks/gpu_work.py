@@ -7,24 +7,24 @@ the same memory word wrong again, results wrong again, codes that a healthy driv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from preflight.checks import Broken, Check, Context, NotExpected, Reading
 from preflight.errors import Unmeasured
 from preflight.gpu.cuda import LIBRARY_MISSING
 from preflight.gpu.fault import describe_code, proven_fault
 from preflight.gpu.promise import promised_flops, promised_link_bytes_per_s
+from preflight.gpu.proof import wrong_copies, wrong_results
 from preflight.gpu.round import NO_DEVICE, WORK_DEADLINE_S, gpu_check, number, result, worked
+from preflight.gpu.worked import START_STAGES, WORK_STAGES
 from preflight.model import Blame, Limit, Severity
 
-_START_STAGES = ("cuda_start", "cuda_device", "cuda_compile", "cuda_first")
-_WORK_STAGES = ("burn", "pipe", "memory_taken", "memory_resident", "memory_tested")
 _BROKEN_ADVICE = "the GPU of this node gives wrong results"
 
 
 def _start(context: Context) -> Reading:
     done = worked(context)
-    failure = done.failure(*_START_STAGES)
+    failure = done.failure(*START_STAGES)
     if failure is not None:
         if failure.code == LIBRARY_MISSING and failure.stage == "cuda_start":
             raise Broken(
@@ -55,10 +55,10 @@ def _raise_if_proven(code: int, call: str, why: str) -> None:
 def _sound(context: Context) -> Reading:
     """Fails when a known-good kernel or copy ended in a code that only broken hardware answers."""
     done = worked(context)
-    failures = [failure for failure in done.failures if failure.stage in _WORK_STAGES]
+    failures = [failure for failure in done.failures if failure.stage in WORK_STAGES]
     for failure in failures:
         _raise_if_proven(failure.code, failure.call, failure.why)
-    missing = [stage for stage in _WORK_STAGES if stage not in done.told]
+    missing = [stage for stage in WORK_STAGES if stage not in done.told]
     if missing:
         raise Unmeasured(done.why_not(missing[0]))
     return Reading(0.0)
@@ -82,8 +82,8 @@ def _copy_share(context: Context) -> Reading:
 
 
 def _copy_errors(context: Context) -> Reading:
-    _, told = result(context, "pipe")
-    return Reading(number(told, "wrong_words") + number(told, "host_wrong_words"), {"size_bytes": told["size_bytes"]})
+    done, told = result(context, "pipe")
+    return Reading(float(wrong_copies(done)), {"size_bytes": told["size_bytes"]})
 
 
 def _compute(context: Context) -> Reading:
@@ -96,16 +96,8 @@ def _compute(context: Context) -> Reading:
 
 
 def _compute_errors(context: Context) -> Reading:
-    """Wrong proofs and launches; one of them alone may be a passing flip, so only the second one counts."""
-    _, told = result(context, "burn")
-    looks = [*_list(told, "wrong_proofs"), *_list(told, "wrong_launches")]
-    wrong = sum(bool(look) for look in looks)
-    return Reading(float(wrong if wrong > 1 else 0), {"wrong_results": looks, "passing": wrong == 1})
-
-
-def _list(told: Mapping[str, object], key: str) -> list[object]:
-    value = told.get(key)
-    return value if isinstance(value, list) else []
+    done, told = result(context, "burn")
+    return Reading(float(wrong_results(done)), {key: told[key] for key in ("wrong_proofs", "wrong_launches")})
 
 
 _SLOW_LINK = Limit(

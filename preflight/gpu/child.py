@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     elif job == "work":
         from preflight.gpu.work import work
 
-        work(story, os.environ, longer=options.get("longer") == "1")
+        work(story, os.environ, ordinal=int(options.get("device", "0")), longer=options.get("longer") == "1")
     else:
         raise SystemExit(f"no such job: {job}")
     story.tell("done")

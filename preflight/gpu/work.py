@@ -1,6 +1,6 @@
 """The GPU at work, in the child: start CUDA, copy, fill the memory, compute. Tells; judges nothing.
 
-Order: what decides first. One context, one device (the first: a notebook's default). Everything is bounded by the
+Order: what decides first. One context, one device. Everything is bounded by the
 child's own limit; each part ends early rather than late.
 """
 
@@ -25,7 +25,7 @@ _COPIES, _LAUNCHES, _PATTERNS_S = 5, 5, 2.0
 _LONGER = 2  # the confirming round measures twice as long
 
 
-def work(story: Story, environ: Mapping[str, str], *, longer: bool) -> None:
+def work(story: Story, environ: Mapping[str, str], *, ordinal: int, longer: bool) -> None:
     """Tells start, pipe, memory_*, burn."""
     factor = _LONGER if longer else 1
     story.tell("patience", quiet_s=START_QUIET_S)
@@ -34,7 +34,7 @@ def work(story: Story, environ: Mapping[str, str], *, longer: bool) -> None:
     if story.call("cuda_start", lambda: _start(drivers, environ)) is None:
         return
     driver = drivers[0]
-    device = story.call("cuda_device", lambda: driver.open_device(0))
+    device = story.call("cuda_device", lambda: driver.open_device(ordinal))
     if device is None:
         return
     sm_count = device.get("sm_count")
@@ -55,7 +55,8 @@ def work(story: Story, environ: Mapping[str, str], *, longer: bool) -> None:
     story.call(
         "memory", lambda: _memory(MemoryTest(driver, kernels, story, _PATTERNS_S * factor, thorough=longer), free_bytes)
     )
-    measure_link(driver, story, environ)
+    if ordinal == 0:
+        measure_link(driver, story, environ)
 
 
 def _start(drivers: list[Driver], environ: Mapping[str, str]) -> dict[str, int]:

@@ -13,6 +13,8 @@ from sync.clock import Clock
 
 LIMIT_S = 8.0
 _START_QUIET_S = 5.0
+START_STAGES = ("cuda_start", "cuda_device", "cuda_compile", "cuda_first")
+WORK_STAGES = ("burn", "pipe", "memory_taken", "memory_resident", "memory_tested")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +65,14 @@ def run_work(
     longer: bool = False,
     stopped: threading.Event | None = None,
     image: Image,
+    ordinal: int = 0,
 ) -> Worked:
-    """Lets the GPU work in a fresh child; takes at most LIMIT_S, whatever the driver does.
+    """Lets one GPU (CUDA's number `ordinal`) work in a fresh child; takes at most LIMIT_S, whatever the driver does.
 
     Error 804 with forward-compatibility libraries ahead is tried again without them, as kernels will be started:
     then `compat_left_out` is told.
     """
-    arguments = ["longer=1"] if longer else []
+    arguments = [f"device={ordinal}", *(["longer=1"] if longer else [])]
     end_s = clock.monotonic() + LIMIT_S
 
     def once(variables: Mapping[str, str]) -> Worked:

@@ -5,6 +5,7 @@
  * PREFLIGHT_CUDA_FAKE_RC     "cuInit=100,cuLaunchKernel=719@5": answer this code (from the 5th call on)
  * PREFLIGHT_CUDA_FAKE_HANG   "cuCtxSynchronize@3,…": never come back      _SEGV: die of a wild pointer
  * PREFLIGHT_CUDA_FAKE_ONCE   a path: faults only in the first process that sees it missing (it creates it)
+ * PREFLIGHT_CUDA_FAKE_ONLY   only the device of this number has faults (from its opening on)
  * PREFLIGHT_CUDA_FAKE_STUCK  "0xabcdef:0x10": these bits of this word of the card are stuck at 1 ("!0x10": at 0)
  * PREFLIGHT_CUDA_FAKE_FLIP   "3:0x1234:0x1": before the 3rd check these bits of that word flip, once
  * PREFLIGHT_CUDA_FAKE_WRONG  "always" or "once": a burn gives a wrong result
@@ -143,6 +144,7 @@ int cuDeviceGetCount(int *out) { CALL("cuDeviceGetCount"); *out = (int)number(P 
 int cuDeviceGet(int *out, int ordinal) {
     CALL("cuDeviceGet");
     if (ordinal >= (int)number(P "COUNT", 1)) return 101;
+    if (getenv(P "ONLY") && ordinal != (int)number(P "ONLY", 0)) faults = 0;
     *out = ordinal;
     return 0;
 }

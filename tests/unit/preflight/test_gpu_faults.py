@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from preflight.checks import Check, gpu, gpu_image, gpu_memory, gpu_work
+from preflight.checks import Check, gpu, gpu_image, gpu_memory, gpu_others, gpu_work
 from preflight.examine import Setup, examine
 from preflight.limits import policy_from
 from preflight.model import Blame, Finding, Status
@@ -25,7 +25,7 @@ from sync.clock import SystemClock
 from tests.support.fakegpu import PROFILES, FakeGpu, profile
 
 READING: tuple[Check, ...] = (*gpu.CHECKS, *gpu_image.CHECKS)
-CHECKS: tuple[Check, ...] = (*READING, *gpu_memory.CHECKS, *gpu_work.CHECKS)
+CHECKS: tuple[Check, ...] = (*READING, *gpu_memory.CHECKS, *gpu_others.CHECKS, *gpu_work.CHECKS)
 MIB, GIB = 1 << 20, 1 << 30
 TORCH = ("sm_75", "sm_80", "sm_86", "sm_90", "sm_120", "compute_120")
 LONG = os.environ.get("PREFLIGHT_LONG_TESTS") == "1"
@@ -183,6 +183,8 @@ def cuda_faults() -> Iterator[Fault]:
             yield Fault(f"{call} {kind}", "gpu.sound", UNKNOWN, cuda={kind: call})
     yield Fault("hidden", "gpu.start", FAIL, ACCOUNT, cuda={"RC": "cuInit=100"}, environ={"CUDA_VISIBLE_DEVICES": ""})
     yield Fault("no libcuda", "gpu.start", FAIL, IMAGE, environ={"PREFLIGHT_CUDA_LIB": "/nowhere/libcuda.so.1"})
+    second = {"ONLY": "1", "STUCK": "0xabcde:0x10"}
+    yield Fault("stuck bit on the second card", "gpu.others", FAIL, NODE, values={"COUNT": "2"}, cuda=second)
     yield Fault("stuck bit", "gpu.memory_errors", FAIL, NODE, cuda={"STUCK": "0xabcde:0x10"})
     yield Fault("bit stuck at 0", "gpu.memory_errors", FAIL, NODE, cuda={"STUCK": "0xabcde:!0x10"})
     yield Fault("passing flip", "gpu.memory_flips", WARN, NODE, cuda={"FLIP": "2:0x54321:0x400"})
@@ -254,7 +256,7 @@ def test_a_healthy_node_is_never_handed_back(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("fault", "name"), CASES, ids=[f"{fault.name} on {name}" for fault, name in CASES])
 def test_fault(fault: Fault, name: str, tmp_path: Path) -> None:
     machine = profile(name).but(values=fault.values, faults=fault.nvml, cuda=SMALL | dict(fault.cuda))
-    works = LONG or fault.also or fault.check in {check.name for check in (*gpu_memory.CHECKS, *gpu_work.CHECKS)}
+    works = LONG or fault.also or fault.check in {check.name for check in CHECKS[len(READING) :]}
     seen = findings(machine, tmp_path, fault.environ, fault.manifest, CHECKS if works else READING)
     told = seen[fault.check]
     assert told.status is fault.status, told

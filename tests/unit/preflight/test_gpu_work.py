@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from preflight.checks import Broken, Check, Context, NotExpected, Reading, gpu_image, gpu_memory, gpu_work
+from preflight.checks import Broken, Check, Context, NotExpected, Reading, gpu_image, gpu_memory, gpu_others, gpu_work
 from preflight.errors import Unmeasured
 from preflight.gpu.kernels import burn_operations
 from preflight.gpu.memtest import reserve_bytes
@@ -211,6 +211,35 @@ def test_the_notebook_starts_without_what_was_refused() -> None:
     assert repaired(environ, found) == {"LD_LIBRARY_PATH": "/lib", "A": "b"}
     for report in (None, {}, {"checks": [{"name": "gpu.forward_compat", "status": "pass"}]}):
         assert repaired(environ, report) == environ
+
+
+OTHERS = gpu_others.CHECKS[0]
+
+
+@pytest.mark.parametrize(
+    ("cuda", "broken"),
+    [({}, 0.0), ({"STUCK": "0xabcde:0x10"}, 1.0), ({"WRONG": "always"}, 1.0), ({"RC": "cuLaunchKernel=719@5"}, 1.0)],
+)
+def test_a_second_gpu_must_be_sound_too(cuda: dict[str, str], broken: float) -> None:
+    machine = profile().but(values={"COUNT": "3"}, cuda={"ONLY": "1", **cuda})
+    where = context(machine)
+    reading = OTHERS.measure(where)
+    assert isinstance(reading, Reading)
+    assert reading.value == broken
+    assert rejecting(where) == []
+    if broken:
+        assert "GPU 1" in reading.advice
+
+
+def test_a_second_gpu_that_crashes_is_unknown() -> None:
+    machine = profile().but(values={"COUNT": "2"}, cuda={"ONLY": "1", "SEGV": "cuLaunchKernel@9"})
+    with pytest.raises(Unmeasured, match="GPU 1"):
+        OTHERS.measure(context(machine))
+
+
+def test_one_gpu_has_no_others() -> None:
+    with pytest.raises(NotExpected):
+        OTHERS.measure(context(card()))
 
 
 def test_no_gpu_and_none_expected() -> None:
