@@ -14,9 +14,9 @@ from sync.plan import Op
 from sync.restoring import Pull, Restore, compare, list_all, unsaved_by
 from sync.status import Progress
 from sync.trash import expire
-from sync.tree import Remote
+from sync.tree import Kind, Remote
 from sync.twins import mend
-from sync.work import Expired, Failed, Fetched, Leased, Listed, Outcome, Placed, Vanished
+from sync.work import Expired, Failed, Fetched, Leased, Listed, Outcome, Placed, Unsaveable, Vanished
 
 if TYPE_CHECKING:
     from sync.engine import Engine
@@ -216,6 +216,8 @@ def _fetch_current(engine: Engine, path: str) -> Outcome:
         return Failed(path, error)
     except OSError:
         here = None
+    if here is not None and here.kind is Kind.DIR and not path.endswith("/"):
+        return Unsaveable(path, "A folder has this name here; the object stays in the bucket")
     remote = Remote(info.size, info.version, info.modified, info.md5)
     return fetch(path, remote, here, engine.world, merges=here is not None and not path.endswith("/"))
 
