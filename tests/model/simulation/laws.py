@@ -205,12 +205,12 @@ class Laws:
             if (_key(inner), content) not in committed:
                 self.object("G1", f"{machine.name} says saved, but {inner!r} of {_age(self._world, node)} s ago is not")
 
-    def check_quiet(self, machine: Machine, journal: Journal) -> None:
-        """G7: local = remote = journal."""
+    def check_quiet(self, machine: Machine, journal: Journal, named: set[str]) -> None:
+        """G7: local = remote = journal, but for paths that are `named` to people as staying in the bucket."""
         self.checked["G7"] += 1
         local = tree(machine.disk)
         remote = {k: (v.content, v.meta.get("symlink") == "1") for k, v in self._bucket.user_keys().items()}
-        crowded = crowded_keys(set(remote) | set(local))
+        crowded = crowded_keys(set(remote) | set(local)) | {_key(path) for path in named}
         for key in sorted(local.keys() | remote.keys()):
             if key in crowded or (key in local and key in remote and local[key] == remote[key]):
                 continue

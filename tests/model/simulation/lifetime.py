@@ -289,7 +289,7 @@ class Lifetime:
             self.laws.object("G7", f"{last.name} does not become quiet: {_why_busy(last)}")
             return
         self.laws.check_journal(last.node, last.journal)
-        self.laws.check_quiet(last.node, last.journal)
+        self.laws.check_quiet(last.node, last.journal, set(last.engine.problems))
         self._check_parked(last)
         if not self.laws.violations:
             self._check_restore(last)
@@ -345,7 +345,7 @@ class Lifetime:
         self.laws.checked["restore"] += 1
         self._errors()
         got = _looks(node, self.bucket)
-        crowded = crowded_keys({*self.bucket.user_keys(), *expected, *got})
+        crowded = crowded_keys({*self.bucket.user_keys(), *expected, *got}) | {key_of(p) for p in last.engine.problems}
         for path in sorted((expected.keys() | got.keys()) - crowded):
             if path in expected and is_unfinished(last.node.disk, f"{FOLDER}/{path_of(path)}"):
                 continue
