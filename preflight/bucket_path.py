@@ -45,7 +45,12 @@ def opened(context: Context, config: StoreConfig) -> Store:
         except SyncError as error:
             raise fault(error, config, "open the store") from error
 
-    return context.shared.once(f"store {config.url}", make, patience_s=PATIENCE_S)
+    return context.shared.once(f"store {identity(config)}", make, patience_s=PATIENCE_S)
+
+
+def identity(config: StoreConfig) -> str:
+    """What tells two stores apart: the URL names no server, and a mirror may have the same bucket elsewhere."""
+    return f"{config.url} {config.endpoint or ''} {config.region or ''}"
 
 
 def fault(error: SyncError, config: StoreConfig, doing: str) -> PreflightError:

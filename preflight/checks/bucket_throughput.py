@@ -9,7 +9,7 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from preflight.bucket_path import FOLDER, PATIENCE_S, fault, opened, remote
+from preflight.bucket_path import FOLDER, PATIENCE_S, fault, identity, opened, remote
 from preflight.checks import Broken, Check, Context, Lane, Reading
 from preflight.checks.bucket import usable
 from preflight.errors import Unmeasured
@@ -105,7 +105,7 @@ def bounds(seen: Transfer, before: Sequence[float], limit: float | None, round_n
 def _path(context: Context, config: StoreConfig) -> Path:
     stem = f"{FOLDER}flow-{context.rng.randrange(1 << 48):012x}"
     path = Path(opened(context, config), config, stem)
-    return context.shared.once(f"flow {config.url}", lambda: path, patience_s=PATIENCE_S)
+    return context.shared.once(f"flow {identity(config)}", lambda: path, patience_s=PATIENCE_S)
 
 
 def _upload(context: Context, path: Path, limit: float | None) -> Transfer:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from preflight.bucket_path import identity
 from preflight.checks import Broken, Check, Context, Reading, all_checks
 from preflight.errors import Unmeasured
 from preflight.ledger import Ledger
@@ -62,14 +63,14 @@ def test_a_good_bucket_is_measured_within_16_mb_and_left_clean(where: Context, c
         assert reading.value > 1e5
         assert reading.detail["single_stream"]
         assert len(reading.detail["samples"]) >= 1  # type: ignore[arg-type]
-    store = where.shared.once(f"store {config.url}", lambda: pytest.fail("the store was not shared"))
+    store = where.shared.once(f"store {identity(config)}", lambda: pytest.fail("the store was not shared"))
     assert sum(store.meter.transferred().values()) <= 16e6
     assert keys(config) == []
 
 
 def test_requests_of_the_access_check(where: Context, config: StoreConfig) -> None:
     measure("bucket.access", where)
-    store: Store = where.shared.once(f"store {config.url}", lambda: pytest.fail("the store was not shared"))
+    store: Store = where.shared.once(f"store {identity(config)}", lambda: pytest.fail("the store was not shared"))
     assert store.meter.requests() == {"put": 1, "get": 1, "list": 1, "delete": 1}
 
 
