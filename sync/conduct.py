@@ -65,7 +65,7 @@ def _lease(engine: Engine, now_s: float) -> None:
         job = partial(_leased, lease.take)
     else:
         pending = [p for p in engine.agenda.pending if not p.endswith("/")]
-        writes = bool(pending or engine.agenda.gone or engine.busy or engine.restore)
+        writes = bool(engine.agenda.pending or engine.agenda.gone or engine.busy or engine.restore)
         if not writes and not engine.recorded:
             return  # idle and recorded as clean: no request
         pending.sort(key=lambda p: engine.agenda.pending[p].first_s)
