@@ -55,7 +55,13 @@ class AzureContainer:
         account = parts.path.strip("/") or (parts.hostname or "").split(".", 1)[0]
         self._reading = Bytes(
             config.bucket,
-            config={"account_name": account, "endpoint": endpoint},
+            config={  # all of it: what is not said here obstore takes from AZURE_* variables
+                "account_name": account,
+                "endpoint": endpoint,
+                "skip_signature": False,
+                "use_emulator": False,
+                "use_fabric_endpoint": False,
+            },
             client_options={
                 "allow_http": True,
                 "connect_timeout": timedelta(seconds=CONNECT_S),

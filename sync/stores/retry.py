@@ -99,13 +99,20 @@ class Retrying:
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Listings restart from their beginning; what was already yielded is not yielded twice."""
         seen: set[str] = set()
+        last = b""  # of an ordered listing: all that is remembered, however many keys there are
+        is_ordered = self.facts.lists_in_order
         attempt = 0
         while True:
             try:
                 for info in self.inner.list(prefix):
-                    if info.key not in seen:
+                    name = info.key.encode("utf-8", "surrogatepass")
+                    if info.key in seen or (is_ordered and name <= last):
+                        continue
+                    if is_ordered:
+                        last = name
+                    else:
                         seen.add(info.key)
-                        yield info
+                    yield info
                 return
             except Transient as error:
                 attempt += 1

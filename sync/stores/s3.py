@@ -21,7 +21,8 @@ from sync.stores.body import opened, read, size_of
 from sync.stores.carrier import CHUNK_BYTES, fits_obstore, quoted, user_meta
 from sync.stores.s3_bucket import S3Bucket, encrypted
 
-OBSTORE_MAX_BYTES = 16 * 1024 * 1024  # a larger body streams from disk through boto3 instead of through memory
+# obstore bounds a whole request in time, boto3 each piece of it: a larger body on a slow line needs the latter.
+OBSTORE_MAX_BYTES = 1024 * 1024
 
 
 class S3Store(S3Bucket):
@@ -135,7 +136,9 @@ class S3Store(S3Bucket):
         if isinstance(body, Path) and size <= OBSTORE_MAX_BYTES:
             body = read(body)
         with self._asking("put", key, if_version=only_if.if_version):
-            if isinstance(body, bytes) and fits_obstore(full) and not headers and _ascii(meta):
+            is_small = isinstance(body, bytes) and size <= OBSTORE_MAX_BYTES
+            if is_small and fits_obstore(full) and not headers and _ascii(meta):
+                assert isinstance(body, bytes)
                 md5 = hashlib.md5(body, usedforsecurity=False).digest()
                 mode: Any = "overwrite"
                 if only_if.if_absent:

@@ -28,11 +28,11 @@ CONNECTIONS = 64
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds. A stalled read ends after `read_s`; an upload as a whole may take `send_s` (obstore) at 64 KiB/s."""
+    """Seconds. A stalled read ends after `read_s`; an upload by obstore (1 MiB at most) may take `send_s` in all."""
 
     connect_s: float = 5.0
     read_s: float = 30.0
-    send_s: float = 180.0
+    send_s: float = 60.0  # 1 MiB at 18 kB/s
 
 
 class Clients:
@@ -144,11 +144,17 @@ def _bytes(
         "skip_signature": False,
         "imdsv1_fallback": False,
         "request_payer": False,
+        "unsigned_payload": False,
+        "conditional_put": "etag",
+        "s3_express": False,
     }
-    if endpoint is not None:
-        # obstore wants the bucket inside the endpoint for virtual hosts.
-        parts = urlsplit(endpoint)
-        settings["endpoint"] = f"{parts.scheme}://{config.bucket}.{parts.netloc}" if profile.virtual_host else endpoint
+    if endpoint is None:
+        endpoint = f"https://s3.{region}.amazonaws.com" + (".cn" if region.startswith("cn-") else "")
+    # obstore wants the bucket inside the endpoint for virtual hosts. It also reads AWS_* variables, which belong to
+    # another cloud or to the notebook: what is not said here would be taken from there (the second name wins there).
+    parts = urlsplit(endpoint)
+    address = f"{parts.scheme}://{config.bucket}.{parts.netloc}" if profile.virtual_host else endpoint
+    settings["endpoint"] = settings["aws_endpoint_url_s3"] = address
     client: dict[str, Any] = {
         "allow_http": True,
         "connect_timeout": timedelta(seconds=times.connect_s),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -14,7 +15,7 @@ from sync.stores.profiles import AWS as AWS_PROFILE
 from sync.stores.profiles import BY_NAME, profile_for
 from sync.stores.retry import Patience, Retrying
 from sync.stores.s3 import S3Store
-from tests.support.s3dialect import AWS, COS, DIALECTS, OBS, OSS, DialectServer, dialect_server
+from tests.support.s3dialect import AWS, COS, DIALECTS, OBS, OSS, DialectServer, Stored, dialect_server
 
 Name = pytest.mark.parametrize("server", ["oss", "obs", "cos"], indirect=True)
 
@@ -237,3 +238,46 @@ def test_a_session_token_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
         store.put("dir/", b"", meta={})
         with pytest.raises(NotFound):
             store.head("b")
+
+
+THE_NOTEBOOKS_OWN = {
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+    "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9",
+    "AWS_ENDPOINT": "http://127.0.0.1:9",
+    "AWS_PROFILE": "no-such-profile",
+    "AWS_ACCESS_KEY_ID": "notebook",
+    "AWS_SECRET_ACCESS_KEY": "notebook",
+    "AWS_SESSION_TOKEN": "notebook",
+    "AWS_REGION": "xx-none-1",
+    "AWS_SKIP_SIGNATURE": "true",
+    "AWS_UNSIGNED_PAYLOAD": "true",
+    "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "false",
+    "AWS_CONDITIONAL_PUT": "disabled",
+    "AWS_REQUEST_PAYER": "true",
+    "AWS_MAX_ATTEMPTS": "9",
+}
+
+
+@Name
+def test_variables_of_another_cloud_change_nothing(server: DialectServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OSS as a mirror beside a MinIO: its bytes and keys must never go to the other's endpoint."""
+    for name, value in THE_NOTEBOOKS_OWN.items():
+        monkeypatch.setenv(name, value)
+    store = S3Store(server.config("user"))
+    store.put("a", b"x", meta={"mtime": "1"})
+    store.put("dir/", b"", meta={})
+    store.get("a", io.BytesIO())
+    assert [info.key for info in store.list()] == ["a", "dir/"]
+    for _, _, headers in server.requests:
+        assert "x-amz-security-token" not in headers
+        assert "x-amz-request-payer" not in headers
+
+
+def test_a_hundred_thousand_keys_are_listed_in_bounded_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    with dialect_server(AWS) as running:
+        monkeypatch.setenv("http_proxy", running.proxy)
+        template = Stored(b"", {}, '"d41d8cd98f00b204e9800998ecf8427e"', datetime(2026, 1, 1, tzinfo=UTC))
+        running.objects = {f"user/d{number % 100:02d}/f{number:06d}": template for number in range(100_000)}
+        store = Retrying(S3Store(running.config("user")))
+        assert sum(1 for _ in store.list()) == 100_000
+        assert store.meter.requests() == {"list": 100}

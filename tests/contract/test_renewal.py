@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import subprocess
@@ -151,3 +152,22 @@ def test_store_check_tells_what_works_and_what_to_fix(azurite_server: AzureServe
     )
     assert half.returncode == 2
     assert "AWS_SECRET_ACCESS_KEY" in half.stderr
+
+
+def test_azures_other_variables_change_nothing(azurite_server: AzureServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "AZURE_STORAGE_ACCOUNT_NAME": "other",
+        "AZURE_STORAGE_ACCOUNT_KEY": "b3RoZXI=",
+        "AZURE_STORAGE_SAS_TOKEN": "sv=other&sig=other",
+        "AZURE_STORAGE_USE_EMULATOR": "true",
+        "AZURE_STORAGE_ENDPOINT": "http://127.0.0.1:9",
+        "AZURE_CONTAINER_NAME": "other",
+        "AZURE_STORAGE_CONNECTION_STRING": "AccountName=other",
+        "AZURE_SKIP_SIGNATURE": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with closing(open_store(azurite_server.config("contract", "variables"))) as store:
+        store.put("a", b"x", meta={})
+        sink = io.BytesIO()
+        store.get("a", sink)
+        assert sink.getvalue() == b"x"
