@@ -34,6 +34,7 @@ from sync.clock import Clock
 
 log = logging.getLogger(__name__)
 TICK_S = 1.0
+ORPHANS_EVERY_S = 5.0
 
 
 class Signals:
@@ -82,6 +83,7 @@ class Loop:
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._processes: dict[int, tuple[str, subprocess.Popen[bytes]]] = {}
         self._signals_seen = 0
+        self._orphans_due_s = 0.0
         self.view = View.of(services)
 
     def post(self, event: Event) -> None:
@@ -119,6 +121,10 @@ class Loop:
             self._take(Stop() if first else Hurry())
 
     def _bury(self) -> None:
+        now_s = self._clock.monotonic()
+        if now_s >= self._orphans_due_s:
+            self._orphans_due_s = now_s + ORPHANS_EVERY_S
+            processes.bury_orphans(frozenset(self._processes))
         for pid, status in processes.reap(frozenset(self._processes)).items():
             name, process = self._processes.pop(pid)
             process.returncode = status  # so that Popen does not wait for a pid that may be somebody else's by now

@@ -60,17 +60,38 @@ def kill_group(pid: int) -> None:
 
 
 def reap(own: frozenset[int]) -> dict[int, int]:
-    """Exit statuses of `own` children that ended (negative: the signal), and the burial of adopted orphans."""
+    """Exit statuses of `own` children that ended (negative: the signal). Nobody else's child is touched."""
     ended: dict[int, int] = {}
-    while True:
+    for pid in own:
         try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            found, status = os.waitpid(pid, os.WNOHANG)
         except ChildProcessError:
-            return ended
-        if pid == 0:
-            return ended
-        if pid in own:
+            ended[pid] = 1  # buried by somebody else: gone is all that is known
+            continue
+        if found:
             ended[pid] = os.waitstatus_to_exitcode(status)
+    return ended
+
+
+def bury_orphans(own: frozenset[int]) -> int:
+    """Bury what our children left behind and the kernel gave to us (PR_SET_CHILD_SUBREAPER); how many.
+
+    They come from the sessions of our children; what a thread of ours started itself has our session and its own
+    waiter, who must not lose the exit status to us.
+    """
+    buried, session = 0, os.getsid(0)
+    for tasks in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError, ValueError):
+            for pid in map(int, tasks.read_text().split()):
+                if pid not in own and _is_foreign_zombie(pid, session):
+                    with contextlib.suppress(ChildProcessError):
+                        buried += os.waitpid(pid, os.WNOHANG)[0] == pid
+    return buried
+
+
+def _is_foreign_zombie(pid: int, session: int) -> bool:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return fields[0] == "Z" and int(fields[3]) != session
 
 
 def describe(status: int) -> str:
