@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import bulk, node, scale
+from tests.bench import bulk, node, scale, verdicts
 from tests.bench.peers import PEERS, Bucket
 from tests.bench.rows import Row, markdown
 from tests.bench.save import Saves, loop_saves, ours_saves
@@ -127,8 +127,12 @@ class Bench:
         """The verdict and the probes."""
         self.add(*node.rows(self.work, self.bucket, quick=self.quick))
 
+    def verdicts(self) -> None:
+        """How often verdicts are wrong, and what that would cost a fleet."""
+        self.add(*verdicts.rows(self.work, self.bucket, quick=self.quick))
 
-MEASURES = ("save", "bulk", "burst", "idle", "node")
+
+MEASURES = ("save", "bulk", "burst", "idle", "node", "verdicts")
 
 
 def write(bench: Bench, target: Path) -> None:

@@ -68,7 +68,11 @@ class Seen:
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
     """All cases, a few at a time: most of them wait."""
-    folder = tmp_path_factory.mktemp("matrix")
+    return run_all(tmp_path_factory.mktemp("matrix"))
+
+
+def run_all(folder: Path) -> dict[str, Seen]:
+    """Every case, by name."""
     logging.getLogger("preflight").setLevel(logging.CRITICAL)
     with moto(folder / "moto") as server:
         server.creates_bucket("thesis")
