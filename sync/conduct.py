@@ -65,7 +65,8 @@ def _lease(engine: Engine, now_s: float) -> None:
         job = partial(_leased, lease.take)
     else:
         pending = [p for p in engine.agenda.pending if not p.endswith("/")]
-        writes = bool(engine.agenda.pending or engine.agenda.gone or engine.busy or engine.restore)
+        pending_work = engine.agenda.pending or engine.agenda.gone or engine.busy or engine.restore
+        writes = bool(pending_work) or now_s >= engine.expire_due_s
         if not writes and not engine.recorded:
             return  # idle and recorded as clean: no request
         pending.sort(key=lambda p: engine.agenda.pending[p].first_s)

@@ -78,6 +78,7 @@ def resolve(path: str, body: bytes, digest: bytes, meta: Mapping[str, str], worl
                 if is_same(world, key, info, len(body), digest) and _same_marks(info, meta):
                     return Resolved(info, tuple(copies))
                 if not is_same(world, key, info, len(body), digest) and not key.endswith("/"):
+                    world.confirm()
                     copies.append(preserve(path, info, world))
             except (NotFound, PreconditionFailed):
                 continue

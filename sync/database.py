@@ -15,7 +15,7 @@ from sync.errors import Unstable
 
 MAGIC = b"SQLite format 3\x00"
 SIDES = ("-wal", "-journal", "-shm")
-BUSY_S = 2.0  # a writer that keeps its lock longer is asked again next round
+BUSY_S = 0.25  # a writer that keeps its lock longer is asked again next round
 
 
 def snapshot_of(path: str, private: str, clock: Clock) -> contextlib.AbstractContextManager[OpenFile] | None:
@@ -59,10 +59,16 @@ def _backup(path: str, copy: str) -> None:
             contextlib.closing(sqlite3.connect(uri, uri=True, timeout=BUSY_S)) as source,
             contextlib.closing(sqlite3.connect(copy)) as target,
         ):
-            source.backup(target)
+            source.backup(target, progress=_give_up_if_locked)
             target.execute("PRAGMA journal_mode=DELETE")
     except sqlite3.Error as error:
         raise Unstable("The database is busy", where=path) from error
+
+
+def _give_up_if_locked(status: int, remaining: int, total: int) -> None:
+    """The backup itself would wait for ever for a writer that is in the middle of a transaction."""
+    if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        raise sqlite3.OperationalError("a transaction is under way")
 
 
 def _copy_with_log(path: str, copy: str) -> None:

@@ -16,6 +16,7 @@ from sync.crew import Bandwidth, Crew, side_by_side
 from sync.disk import DiskFiles
 from sync.engine import Engine, Limits
 from sync.lease import Lease
+from sync.names import is_ours
 from sync.parking import Parking
 from sync.plan import Guard
 from sync.report import state_of, status_of
@@ -24,6 +25,7 @@ from sync.state import Journal
 from sync.status import State, Status, write_status
 from sync.stores import Store
 from sync.stores.asking import Asking
+from sync.stores.retry import Retrying
 from sync.work import Noted, World
 
 PARTS_AT_ONCE = 4  # of one large file
@@ -68,12 +70,25 @@ class Host:
         files = DiskFiles(settings.data_dir, clock)
         journal = Journal.at(journal_path(settings.state_dir, store.url))
         lease = Lease(store, clock, machine, uuid.uuid4().hex)
+        if isinstance(store, Retrying):
+            store.permit = lambda key: None if is_ours(key) else lease.permit()
         limit = settings.bandwidth_bytes_per_s
         spend = Bandwidth(clock, limit).spend if limit else (lambda size: None)
         parts = side_by_side(PARTS_AT_ONCE)
         note = self._note
-        world = World(files, store, clock, machine, lease.permit, spend, parts, note, keeps_copies_here=not is_mirror)
-        parking = World(files, Parking(store, machine), clock, machine, lambda: None, spend, parts)
+        world = World(
+            files=files,
+            store=store,
+            clock=clock,
+            machine=machine,
+            permit=lease.permit,
+            confirm=lease.check,
+            spend=spend,
+            side_by_side=parts,
+            note_upload=note,
+            keeps_copies_here=not is_mirror,
+        )
+        parking = replace(world, store=Parking(store, machine), permit=lambda: None, confirm=lambda: None)
         self._crew = Crew(settings.workers, self._post)
         limits = Limits(
             workers=settings.workers,

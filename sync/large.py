@@ -145,6 +145,7 @@ def _publish(
             if is_same(world, key, info, size, digest):
                 _abort(world, key, upload)
                 return info, copies
+            world.confirm()
             copies.append(preserve(task.path, info, world))
             only_if = only_over(info.version)
     raise Transient("The object keeps changing", where=key)

@@ -148,6 +148,14 @@ class Lease:
             self._version = done.version
             self._confirmed_s = started_s
 
+    def check(self) -> None:
+        """Look whether the claim still holds: somebody else was seen writing. One request, from any thread.
+
+        Raises:
+            LeaseLost: a newer node took over.
+        """
+        self._compare()
+
     def _compare(self) -> ObjectInfo:
         """The record as it is, if it is still ours (an answer was lost, or the server cannot compare)."""
         info, record = self._read()

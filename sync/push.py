@@ -16,7 +16,7 @@ from sync.large import send_large
 from sync.names import key_of, trash_key
 from sync.stores import ABSENT, ANY, ObjectInfo, Precondition, only_over
 from sync.tree import Entry, Kind, Row, smudge
-from sync.twins import is_torn, mend, twin_of
+from sync.twins import is_abandoned, is_torn, mend, twin_of
 from sync.work import Deleted, Failed, Foreign, Later, Outcome, Saved, Task, Unsaveable, Vanished, World
 
 TOUCH_BYTES = 1024 * 1024  # a larger file is not sent again for a new mtime alone
@@ -104,7 +104,8 @@ def _check_twin(path: str, body: bytes, world: World) -> None:
     """Refuse the states that JupyterLab's in-place save passes through while its `.~` twin exists."""
     if world.files.entry(twin_of(path)) is None or not is_torn(path, body):
         return
-    mend(path, world)
+    if not mend(path, world) and is_abandoned(path, world):
+        raise Unsupported("An interrupted save left it torn, and the twin of JupyterLab is no better", where=path)
     raise Unstable("JupyterLab is saving it", where=path)
 
 

@@ -146,7 +146,8 @@ class Scanner:
         diff.subfolders = tuple(subfolders)
         diff.twins = frozenset(twins)
         if folder:
-            self._compare_marker(folder, not names and not subfolders, diff)
+            has_ignored = any(name not in names and self.ignore.covers(join(folder, name)) for name in rows)
+            self._compare_marker(folder, not (names or subfolders or has_ignored), diff)
         return diff
 
     def _compare_marker(self, folder: str, is_empty: bool, diff: Diff) -> None:

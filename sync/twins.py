@@ -39,6 +39,14 @@ def is_torn(path: str, body: bytes) -> bool:
     return False
 
 
+def is_abandoned(path: str, world: World) -> bool:
+    """Whether the save that left the twin cannot be under way any more."""
+    found, here = world.files.entry(twin_of(path)), world.files.entry(path)
+    if found is None:
+        return False
+    return world.clock.now() - max(found.ctime_ns, here.ctime_ns if here else 0) / 1e9 >= ABANDONED_S
+
+
 def mend(path: str, world: World) -> bool:
     """Put an abandoned twin's good content in the place of a torn file; False when there was nothing to mend."""
     files, twin = world.files, twin_of(path)
@@ -48,7 +56,7 @@ def mend(path: str, world: World) -> bool:
         here = files.entry(path)
         if found is None or found.kind is not Kind.FILE:
             return False
-        if world.clock.now() - max(found.ctime_ns, here.ctime_ns if here else 0) / 1e9 < ABANDONED_S:
+        if not is_abandoned(path, world):
             return False
         with files.open(twin) as reading:
             good = reading.read_at(0, reading.entry.size)

@@ -27,6 +27,7 @@ class World:
     clock: Clock
     machine: str
     permit: Callable[[], None]  # raises LeaseLost unless this node may write at this moment
+    confirm: Callable[[], None] = lambda: None  # looks at the lease itself: before foreign content is replaced
     spend: Callable[[int], None] = lambda size: None  # bandwidth: waits before `size` bytes are sent
     side_by_side: Callable[[Sequence[Callable[[], Any]]], list[Any]] = one_after_the_other
     note_upload: Callable[[str, str | None], None] = lambda path, note: None

@@ -25,6 +25,8 @@ from sync.stores import ANY, Meter, ObjectInfo, Part, Precondition, Store, Store
 from sync.stores.file import FileStore
 from sync.work import Noted, Outcome, World
 
+JOB_S = 0.002  # what a transfer takes
+
 
 class Clock:
     """The wall clock is real (files have real times) plus jumps; the other one is the test's. Nothing ever waits."""
@@ -171,6 +173,7 @@ class Rig:
             self.clock,
             self.name,
             self.lease.permit,
+            confirm=self.lease.check,
             note_upload=lambda path, note: self.engine.post(Noted(path, note)),
         )
         self.engine = Engine(
@@ -180,7 +183,7 @@ class Rig:
             clock=self.clock,
             lease=self.lease,
             world=world,
-            parking=replace(world, store=Parking(self.store, self.name), permit=lambda: None),
+            parking=replace(world, store=Parking(self.store, self.name), permit=lambda: None, confirm=lambda: None),
             submit=lambda path, job: self.jobs.append(job),
             limits=Limits(**self.limits),
             new_id=lambda: f"folder-{random.getrandbits(64):x}",
@@ -197,6 +200,7 @@ class Rig:
         wait_s = self.engine.turn()
         while self.jobs:
             self.engine.post(self.jobs.popleft()())
+            self.clock.added_s += JOB_S
             wait_s = 0.0
         return wait_s
 

@@ -391,7 +391,18 @@ def test_non_utf8_name(rig: Rig, name: bytes) -> None:
     assert tree_of(restored(rig).data) == tree_of(rig.data)
 
 
-ODD = ["line\nbreak", "tab\there", "\U0001f600", "trailing ", " leading", "a*b?c", "per%cent", "quote'\"", "back\\s", "#"]
+ODD = [
+    "line\nbreak",
+    "tab\there",
+    "\U0001f600",
+    "trailing ",
+    " leading",
+    "a*b?c",
+    "per%cent",
+    "quote'\"",
+    "back\\s",
+    "#",
+]
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -690,7 +701,7 @@ def test_default_ignores_never_go_up(rig: Rig) -> None:
                  "deep/.ipynb_checkpoints/b", ".jupyter_ystore.db", "x.db-wal", ".DS_Store"):  # fmt: skip
         rig.write(path, "x")
     for path in ("a.ipynb", ".hidden", ".config/x", "lab-journal", "x.tmp", "a~", "venv/lib/x.py"):
-        rig.write(path, "x")
+        rig.write(path, "{}")
     rig.sync()
     assert rig.objects() == {"a.ipynb", ".hidden", ".config/x", "lab-journal", "x.tmp", "a~", "venv/lib/x.py", "deep/"}
 
