@@ -17,6 +17,7 @@ from tests.support.salad_schema import CREATE, INSTANCE_UPDATE, UPDATE
 
 Json = dict[str, Any]
 GPU_CLASSES = {
+    "RTX 3090 (24 GB)": "a5db5c50-cbcb-4596-ae80-6a0c8090d80f",
     "RTX 4090 (24 GB)": "ed563892-aacd-40f5-80b7-90c9be6c759b",
     "RTX 4070 Ti (12 GB)": "de00c90b-904b-4d9e-8fc9-1d9a08eb0932",
     "RTX 4070 Ti Super (16 GB)": "f1380143-51cd-4bad-80cb-1f86ee6b49fe",
