@@ -143,15 +143,25 @@ class Disk:
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
             if node.is_dir:
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-            node.author = who
-            self.write(node, b"", path, truncate=True)
+            self.write(node, b"", path, truncate=True, who=who)
         return node
 
-    def write(self, node: Inode, body: bytes, path: str = "", *, truncate: bool = False, at: int | None = None) -> None:
+    def write(
+        self,
+        node: Inode,
+        body: bytes,
+        path: str = "",
+        *,
+        truncate: bool = False,
+        at: int | None = None,
+        who: str = "user",
+    ) -> None:
         """Append `body`, write it at offset `at`, or replace all by it."""
         before = len(node.content)
         if self._used() + len(body) > self.room_bytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        if who == "user":
+            node.author = who
         if node.durable is None:
             node.durable = bytes(node.content)
         if truncate:

@@ -49,7 +49,7 @@ class Laws:
         self.machines: dict[str, Machine] = {}
         self.violations: list[str] = []
         self.checked: Counter[str] = Counter()
-        self.written: set[bytes] = set()  # every content that somebody really wrote
+        self.exempt: set[str] = set()  # disasters that happened and weaken a law
         bucket.watchers.append(self._on_change)
 
     def admit(self, machine: Machine) -> None:
@@ -101,6 +101,8 @@ class Laws:
             return True
         earlier = (v for v in self._bucket.history if v is not new and v.content == new.content)
         if CONFLICT in path:
+            if not new.content and "jump" in self.exempt:
+                return True  # by a clock that jumped the interrupted save looked old
             return any(content == new.content for _, content in states) or any(earlier)
         return any(v.key == key and v.writer not in self.machines for v in earlier)
 
@@ -122,7 +124,10 @@ class Laws:
         self.object("G3", f"{machine.name} destroyed {old} of {old.writer}, which it never showed to its user")
 
     def _is_reachable(self, lost: Version) -> bool:
-        return any(v is not lost and v.content == lost.content for v in self._bucket.live.values())
+        if any(v is not lost and v.content == lost.content for v in self._bucket.live.values()):
+            return True
+        later = (v for v in self._bucket.history if v.number > lost.number and v.content == lost.content)
+        return any(v.ended_by not in self.machines for v in later)  # it was kept, and a person deleted it
 
     def _delete_has_proof(self, machine: Machine, key: str, old: Version) -> None:
         self.checked["G4"] += 1

@@ -21,7 +21,8 @@ from tests.model.simulation.person import INSIDE_BLUE, NAMES, Person, console_te
 from tests.model.simulation.world import Crash, World
 
 QUIET_LIMIT_S = 900.0  # an audit, a backed-off retry and a lease term fit into it several times
-ADOPTING = {"cut_power", "lose_journal", "lose_folder", "takeover"}  # after these, files meet objects without a journal
+# After these, files meet objects without a journal that knew them.
+ADOPTING = frozenset(("cut_power", "lose_journal", "lose_folder", "takeover", "crash"))
 
 
 @dataclass
@@ -119,6 +120,7 @@ class Lifetime:
         )
         self.world.note(f"disaster: {what.__name__}")
         self.faults[what.__name__.strip("_")] += 1
+        self.laws.exempt.add(what.__name__.strip("_"))
         what()
 
     def _crash(self) -> None:

@@ -248,8 +248,8 @@ class OpenTemp(io.RawIOBase):
         piece = bytes(body)  # type: ignore[call-overload]
         if self._position > len(self._node.content):
             gap = bytes(self._position - len(self._node.content))
-            self._disk.write(self._node, gap)
-        self._disk.write(self._node, piece, at=self._position)
+            self._disk.write(self._node, gap, who="engine")
+        self._disk.write(self._node, piece, at=self._position, who="engine")
         self._position += len(piece)
         return len(piece)
 

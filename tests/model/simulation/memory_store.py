@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
 
-from sync.errors import Corrupt, PreconditionFailed, Throttled, Transient
+from sync.errors import Corrupt, DiskFull, PreconditionFailed, Throttled, Transient, Unstable
 from sync.stores import ANY, Meter, ObjectInfo, Part, Precondition, StoreFacts, Writes
 from tests.model.simulation.bucket import Bucket, Version
 from tests.model.simulation.faults import Fault, Network
@@ -122,9 +122,12 @@ class MemoryStore:
         if fault is Fault.FLIPPED:
             into.write(version.content[:-1] + b"?")
             raise Corrupt("the body does not match its checksum", where=key)
-        into.write(version.content[:half])
-        self._actor.gate("get+")
-        into.write(version.content[half:])
+        try:
+            into.write(version.content[:half])
+            self._actor.gate("get+")
+            into.write(version.content[half:])
+        except OSError as error:
+            raise DiskFull("the disk is full", where=key) from error
         version.read_by.add(self._actor.name)
         self.meter.count("get", received=len(version.content))
         return self._info(version)
@@ -141,7 +144,10 @@ class MemoryStore:
         return piece
 
     def put(self, key: str, body: bytes | Path, *, meta: Mapping[str, str], only_if: Precondition = ANY) -> ObjectInfo:
-        content = body if isinstance(body, bytes) else self._actor.body(body)
+        try:
+            content = body if isinstance(body, bytes) else self._actor.body(body)
+        except FileNotFoundError as error:
+            raise Unstable("the file is gone", where=key) from error
         return self._info(self._ask("put", key, lambda: self._write(key, content, meta, only_if, "put"), len(content)))
 
     def copy(
@@ -231,15 +237,20 @@ class MemoryStore:
 
     def _ask(self, verb: str, key: str, act: Callable[[], T], sent: int = 0) -> T:
         """One request: others may act before it, and between its effect and its answer."""
-        self._actor.sent_at_s = self._actor.now_s()  # a pause from here on holds a request that is on its way
+        sent_at_s = self._actor.now_s()  # a pause from here on holds a request that is on its way
+
+        def arrive() -> T:
+            self._actor.sent_at_s = sent_at_s
+            return act()
+
         self._actor.gate(f"{verb} {key}")
         self._actor.spend(REQUEST_S)
         fault = self._network.meet(verb, self._actor.now_s())
         self.meter.count(verb, sent=sent)
         if fault is Fault.LATE:
-            self._actor.later(self._network.rng.uniform(1.0, 10.0), lambda: _quietly(act))
+            self._actor.later(self._network.rng.uniform(1.0, 10.0), lambda: _quietly(arrive))
         self._fail(verb, key, fault)
-        answer = act()
+        answer = arrive()
         self._actor.gate(f"{verb}+ {key}")
         if fault is Fault.UNANSWERED:
             self._actor.spend(TIMEOUT_S)

@@ -13,6 +13,7 @@ from typing import Any
 from sync.engine import Engine, Limits
 from sync.files import Files
 from sync.lease import Lease
+from sync.names import is_ours
 from sync.parking import Parking
 from sync.plan import Guard
 from sync.state import Journal
@@ -151,12 +152,14 @@ class Life:
         store = self.parts.store(retrying)
         self.journal = GatedJournal(node.database, self)
         self.lease = self.parts.lease(store, self, node.machine, f"{node.name}:{number}")
+        may_write = self.parts.permit(self.lease)
+        retrying.permit = lambda key: None if is_ours(key) else may_write()
         reach = Reach(
             files=folder,
             store=store,
             clock=self,
             machine=node.machine,
-            permit=self.parts.permit(self.lease),
+            permit=may_write,
             note_upload=lambda path, note: self.engine.post(Noted(path, note)),
         )
         parking = replace(reach, store=Parking(store, node.machine), permit=lambda: None, keeps_copies_here=False)
