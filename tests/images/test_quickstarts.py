@@ -1,4 +1,4 @@
-"""The quick starts' deploy commands, in their order as a new user runs them, against servers that hold every request."""
+"""The quick starts' deploy commands, run in their order as a new user would, against the fakes of both APIs."""
 
 from __future__ import annotations
 
