@@ -37,6 +37,7 @@ def check(
 ) -> int:
     """Examine this node and print the report. Acts on nothing: a rejected node is only reported (exit code 20)."""
     from rich.console import Console
+    from rich.text import Text
 
     out, err = out or sys.stdout, err or sys.stderr
     clock = clock or SystemClock()
@@ -48,14 +49,16 @@ def check(
             problems = bad.problems
     if problems:
         return _bad_settings(problems, err)
-    waiting = Console(file=err)
-
-    def tell(finding: Finding) -> None:
-        if waiting.is_terminal and not as_json:
-            waiting.print(line(finding), highlight=False)
-
     platform = detect(environ, clock)
-    report = assess(setup, platform=platform, clock=clock, rng=random.Random(), on_finding=tell, act=False)
+    with Console(file=err).status("examining this node …") as waiting:  # only on a terminal, and gone afterwards
+        total = len(setup.checks or ())
+        done: list[Finding] = []
+
+        def tell(finding: Finding) -> None:
+            done.append(finding)
+            waiting.update(Text.assemble(f"{len(done)} of {total} ", line(finding)))
+
+        report = assess(setup, platform=platform, clock=clock, rng=random.Random(), on_finding=tell, act=False)
     if as_json:
         out.write(json.dumps(report_document(report), indent=2) + "\n")
     else:

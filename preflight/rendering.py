@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from preflight.checks import all_checks
 from preflight.model import Finding, Report, Status, Verdict
 from preflight.quantity import show
+from preflight.suggest import region_hint
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.text import Text
 
 MARKS = {
     Status.PASS: ("✓", "green"),
@@ -20,9 +22,16 @@ MARKS = {
     Status.SKIP: ("·", "bright_black"),
 }
 GROUPS = {
-    "gpu": "GPU", "bucket": "Bucket", "data": "Data folder and disk", "disk": "Data folder and disk", "host": "Machine",
-    "image": "Image", "sync": "Saving", "credentials": "Saving", "warmup": "Your warm-up", "reference": "For information",
-}  # fmt: skip
+    "gpu": "GPU",
+    "bucket": "Bucket",
+    "data": "Data folder and disk",
+    "disk": "Data folder and disk",
+    "host": "Machine",
+    "sync": "Saving",
+    "credentials": "Saving",
+    "warmup": "Your warm-up",
+    "reference": "For information",
+}
 VERDICTS = {
     Verdict.ACCEPT: ("green", "accepted: this node is fit for your work"),
     Verdict.DEGRADED: ("yellow", "usable, but read the lines above"),
@@ -54,6 +63,7 @@ def page(report: Report) -> list[RenderableType]:
             parts.append(Padding(Text(f"→ {finding.advice}"), (0, 2, 0, 2)))
         if finding.code:
             parts.append(Padding(Text(f"docs/runbook/{finding.code}.md", style="bright_black"), (0, 2, 0, 2)))
+    parts += [Padding(Text(f"→ {hint}", style="bright_black"), (1, 2, 0, 0)) for hint in hints(report)]
     style, sentence = VERDICTS[report.verdict]
     parts += [
         "",
@@ -64,7 +74,15 @@ def page(report: Report) -> list[RenderableType]:
     return [*parts, ""]
 
 
-def line(finding: Finding) -> RenderableType:
+def hints(report: Report) -> list[str]:
+    """Plain sentences that are no findings: how far the bucket is."""
+    seen = {finding.name: finding.observed for finding in report.checks}
+    latency = seen.get("bucket.latency")
+    hint = region_hint(latency) if isinstance(latency, float) else ""
+    return [hint] if hint else []
+
+
+def line(finding: Finding) -> Text:
     """One finding as it arrives, while the others still run."""
     from rich.text import Text
 
@@ -79,15 +97,16 @@ def _table(findings: Sequence[Finding]) -> RenderableType:
     table = Table(box=None, padding=(0, 1), show_header=True, header_style="bright_black", pad_edge=False)
     table.add_column("")
     table.add_column("check", no_wrap=True, overflow="ellipsis", max_width=34)
-    table.add_column("observed", justify="right", overflow="fold", max_width=22)
+    table.add_column("observed", justify="right", overflow="fold", max_width=24)
     table.add_column("needed", overflow="fold", style="bright_black", max_width=16)
     groups: dict[str, list[Finding]] = {}
     for finding in sorted(findings, key=lambda one: _order(one.name)):
-        groups.setdefault(GROUPS.get(finding.name.split(".")[0], "Other"), []).append(finding)
-    for heading, members in groups.items():
-        shown = [finding for finding in members if finding.status is not Status.SKIP]
-        if shown:
-            table.add_row("", Text(heading, style="bold"))
+        if finding.status is not Status.SKIP:
+            groups.setdefault(_group(finding.name), []).append(finding)
+    for number, (heading, shown) in enumerate(groups.items()):
+        if number:
+            table.add_row()
+        table.add_row("", Text(heading, style="bold"))
         for finding in shown:
             mark, style = MARKS[finding.status]
             loud = "" if finding.status is Status.PASS else style
@@ -95,26 +114,31 @@ def _table(findings: Sequence[Finding]) -> RenderableType:
                 Text(mark, style=style),
                 Text(f" {_title(finding.name)}"),
                 Text(_seen(finding), style=loud),
-                finding.required,
+                finding.required.replace(">=", "≥").replace("<=", "≤"),
             )
     return table
 
 
 def _skipped(findings: Sequence[Finding]) -> list[RenderableType]:
-    """One line for each reason why checks were not needed."""
+    """What was not needed: with its reason where that is one for a whole group, else counted."""
+    from rich.padding import Padding
     from rich.text import Text
 
-    reasons: dict[tuple[str, str], int] = {}
-    for finding in findings:
-        if finding.status is Status.SKIP:
-            group = GROUPS.get(finding.name.split(".")[0], "Other")
-            reasons[(group, finding.why)] = reasons.get((group, finding.why), 0) + 1
+    groups: dict[str, list[Finding]] = {}
+    for finding in sorted(findings, key=lambda one: _order(one.name)):
+        groups.setdefault(_group(finding.name), []).append(finding)
+    whole, some = [], []
+    for group, members in groups.items():
+        skipped = [finding for finding in members if finding.status is Status.SKIP]
+        if skipped and len(skipped) == len(members):
+            reasons = sorted({finding.why for finding in skipped}, key=[one.why for one in skipped].count)
+            whole.append(f"· {group}: not needed, {reasons[-1]}")
+        elif skipped:
+            some.append(f"{len(skipped)} of {group}")
+    if some:
+        whole.append(f"· not needed here: {', '.join(some)} (reasons: preflight report --json)")
     style = MARKS[Status.SKIP][1]
-    lines = [
-        Text(f"· {group}: {count} check{'s' if count > 1 else ''} not needed, {why}", style=style)
-        for (group, why), count in reasons.items()
-    ]
-    return ["", *lines] if lines else []
+    return ["", *(Padding(Text(text, style=style), (0, 2, 0, 0)) for text in whole)] if whole else []
 
 
 def _seen(finding: Finding) -> str:
@@ -127,6 +151,10 @@ def _seen(finding: Finding) -> str:
 
 def _title(name: str) -> str:
     return {check.name: check.title for check in all_checks()}.get(name, name)
+
+
+def _group(name: str) -> str:
+    return GROUPS.get(name.split(".")[0], "Other")
 
 
 def _order(name: str) -> int:
