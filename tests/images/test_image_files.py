@@ -50,7 +50,7 @@ def test_the_process_of_a_container_is_tini_and_gets_sigterm(images: Path) -> No
     assert json.loads(said["ENTRYPOINT"]) == ["/usr/bin/tini", "--", "/usr/local/bin/preflight", "up"]
     assert said["STOPSIGNAL"] == "SIGTERM"
     healthcheck = said["HEALTHCHECK"].partition("CMD ")[2]
-    assert json.loads(healthcheck)[:3] == ["/usr/local/bin/preflight", "probe", "ready"]
+    assert json.loads(healthcheck)[:3] == ["/usr/local/bin/preflight", "probe", "live"]
 
 
 def test_flavours_keep_the_entrypoint_and_put_the_toolkit_last(images: Path) -> None:
