@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from preflight.lab.generation import MARK
 from tests.support.browser import Browser, Page
 from tests.support.faultproxy import FaultProxy, Faults
+from tests.support.jupyter import Client
 from tests.support.moto import S3Server
 from tests.support.node import Node, notebook
 from tests.support.seaweed import seaweed
@@ -191,8 +193,20 @@ def test_the_report_of_this_node_is_there_and_moving_is_asked_first(page: Page, 
     page.do("waitForSelector", ".jp-Dialog", {"state": "detached"})
 
 
-def test_dark_and_by_keyboard(page: Page) -> None:
-    page.evaluate("document.body.dataset.jpThemeLight")
+def test_dark_and_by_keyboard(page: Page, node: Node) -> None:
+    client = Client(f"http://127.0.0.1:{node.port}")
+    client.post_login("correct horse")
+    theme = "/lab/api/settings/@jupyterlab/apputils-extension:themes"
+    assert client.call("PUT", theme, json={"raw": '{"theme": "JupyterLab Dark"}'}).status_code == 204
+    page = page.tab()
+    page.do("goto", f"http://127.0.0.1:{node.port}/lab")
+    page.ready()
+    page.wait("body[data-jp-theme-light=false]", "attached")
+    client.call("PUT", theme, json={"raw": "{}"})
+    page.click(".pf-status button")
+    page.wait(".pf-panel h2")
+    page.wait(".pf-node table")
+    page.screenshot("lab-dark")
     page.do("focus", ".pf-status button")
     assert page.evaluate("document.activeElement.closest('.pf-status') !== null")
     names = page.evaluate(
@@ -218,6 +232,10 @@ def test_leaving_with_unsaved_work_is_asked(browser: Browser, node: Node, networ
     node.wait_saved(60)
 
 
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+BUSY = "import time\nprint('be' + 'gun', flush=True)\ntime.sleep(600)"
+
+
 def cells(path: Path) -> list[str]:
     """The sources of a notebook on disk; [] while it is not there."""
     return ["".join(cell["source"]) for cell in json.loads(path.read_text())["cells"]] if path.exists() else []
@@ -233,7 +251,9 @@ def test_open_tabs_heal_on_the_next_node(browser: Browser, server: S3Server, tmp
     with first:
         first.wait_ready()
         first.wait_saved()
-        first.browser().save("thesis.ipynb", notebook("start = 1"))
+        body = notebook("start = 1", BUSY)
+        body["metadata"] = KERNEL
+        first.browser().save("thesis.ipynb", body)
         one = browser.open()
         one.log_in(root, path="/lab/tree/thesis.ipynb")
         two = one.tab()
@@ -243,24 +263,33 @@ def test_open_tabs_heal_on_the_next_node(browser: Browser, server: S3Server, tmp
             tab.wait(".jp-Notebook .cm-content", timeout_s=60)
             tab.do("waitForTimeout", 1500)
             tab.dismiss()
-        one.click(".jp-Notebook .cm-content")
+        one.wait('.jp-Toolbar-kernelName:has-text("Python 3")', timeout_s=60)
+        one.click(".jp-Notebook .jp-Cell:nth-child(2) .cm-content")
+        one.do("keyboard.press", "Shift+Enter")
+        until(lambda: b"begun" in stored(server, "moving/thesis.ipynb"), 60, first.output)
+        one.click(".jp-Notebook .cm-content >> nth=0")
         one.do("keyboard.press", "End")
         one.do("keyboard.type", " #one")
         until(lambda: b"#one" in stored(server, "moving/thesis.ipynb"), 20)
         one.do("keyboard.type", " #mid-keystroke")
         first.vanish()
+    one.wait(".jp-Dialog", timeout_s=60)  # "Server Connection Error"
+    one.dismiss()
+    one.click(".jp-Notebook .cm-content >> nth=0")
+    one.do("keyboard.press", "End")
     one.do("keyboard.type", " #while-down")
     with second:
         second.wait_ready()
         opened_s = time.monotonic()
         path = second.folder / "thesis.ipynb"
         wanted = "start = 1 #one #mid-keystroke #while-down"
-        until(lambda: cells(path) == [wanted], 30, lambda: f"{cells(path)}\n{second.output()[-1500:]}")
+        until(lambda: cells(path)[:2] == [wanted, BUSY], 30, lambda: f"{cells(path)}\n{second.output()[-1500:]}")
         took_s = time.monotonic() - opened_s
         for tab in (one, two):
             tab.dismiss()
-            until(lambda tab=tab: tab.text(".jp-Notebook .cm-content") == wanted, 20)  # type: ignore[misc]
+            until(lambda tab=tab: tab.text(".jp-Notebook .cm-content >> nth=0") == wanted, 20)  # type: ignore[misc]
             assert "/login" not in tab.evaluate("location.href"), "nobody has to log in again"
+        assert MARK.strip() in one.text(".jp-Notebook"), "the cell that ran when the node vanished says so"
         one.screenshot("lab-healed")
         until(lambda: wanted.encode() in stored(server, "moving/thesis.ipynb"), 20)
         assert took_s < 15, "the goal is 10 s; the machine may be busy"
@@ -271,7 +300,7 @@ LONG = "import time\nfor i in range(12):\n    print('tick', i, flush=True)\n    
 
 def test_a_long_cell_outlives_the_browser(browser: Browser, node: Node, server: S3Server) -> None:
     body = notebook(LONG)
-    body["metadata"] = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    body["metadata"] = KERNEL
     node.browser().save("long.ipynb", body)
     page = browser.open()
     page.log_in(f"http://127.0.0.1:{node.port}", path="/lab/tree/long.ipynb")
@@ -284,3 +313,24 @@ def test_a_long_cell_outlives_the_browser(browser: Browser, node: Node, server: 
     page.do("close")
     until(lambda: b"DONE" in stored(server, "shared/long.ipynb"), 60, node.output)
     assert b"tick 11" in stored(server, "shared/long.ipynb")
+
+
+def test_kernels_of_a_real_node_cannot_reach_the_keys(node: Node, server: S3Server) -> None:
+    client = Client(f"http://127.0.0.1:{node.port}")
+    assert client.post_login("correct horse").status_code == 302
+    said = client.run(f"""
+import glob, os
+secrets = [{server.secret!r}.encode(), b"correct horse"]
+refused = 0
+for path in glob.glob("/proc/[0-9]*/environ"):
+    try:
+        text = open(path, "rb").read()
+    except OSError:
+        refused += 1
+        continue
+    if any(secret in text for secret in secrets):
+        print("LEAK", path, open(path.replace("environ", "cmdline")).read())
+print([name for name in os.environ if name.startswith(("AWS_SECRET", "JUPYTERLAB"))], refused > 2)
+""")
+    assert said.split("\n")[-2] == "[] True"
+    assert "LEAK" not in said
