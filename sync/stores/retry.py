@@ -83,6 +83,8 @@ class Retrying:
         self.pace = Pace(self.patience.widest)
         self._clock = clock or SystemClock()
         self._rng = rng or random.Random()
+        # Asked before a write is sent again: whoever might write at first may be fenced by then.
+        self.permit: Callable[[str], None] = lambda key: None
 
     @property
     def facts(self) -> StoreFacts:
@@ -159,15 +161,17 @@ class Retrying:
             md5 = found.md5 if found.md5 is not None else self._md5_of(key, found.version)
             return found if md5 == _md5_of_body(body) else None
 
-        return self._insist(lambda: self.inner.put(key, body, meta=meta, only_if=only_if), already=already)
+        return self._insist(lambda: self.inner.put(key, body, meta=meta, only_if=only_if), already=already, writes=key)
 
     def copy(
         self, source: str, target: str, *, if_version: str | None = None, only_if: Precondition = ANY
     ) -> ObjectInfo:
-        return self._insist(lambda: self.inner.copy(source, target, if_version=if_version, only_if=only_if))
+        return self._insist(
+            lambda: self.inner.copy(source, target, if_version=if_version, only_if=only_if), writes=target
+        )
 
     def delete(self, key: str, *, if_version: str | None = None) -> None:
-        self._insist(lambda: self.inner.delete(key, if_version=if_version))
+        self._insist(lambda: self.inner.delete(key, if_version=if_version), writes=key)
 
     def start_upload(self, key: str, *, meta: Mapping[str, str]) -> str:
         return self._insist(lambda: self.inner.start_upload(key, meta=meta))
@@ -183,7 +187,9 @@ class Retrying:
             found = self.inner.head(key)
             return found if found.size == sum(part.size for part in parts) and self._is_gone(key, upload) else None
 
-        return self._insist(lambda: self.inner.finish_upload(key, upload, parts, only_if=only_if), already=already)
+        return self._insist(
+            lambda: self.inner.finish_upload(key, upload, parts, only_if=only_if), already=already, writes=key
+        )
 
     def abort_upload(self, key: str, upload: str) -> None:
         self._insist(lambda: self.inner.abort_upload(key, upload))
@@ -214,7 +220,9 @@ class Retrying:
         finally:
             self.pace.leave(throttled=throttled)
 
-    def _insist(self, ask: Callable[[], T], *, already: Callable[[], T | None] | None = None) -> T:
+    def _insist(
+        self, ask: Callable[[], T], *, already: Callable[[], T | None] | None = None, writes: str | None = None
+    ) -> T:
         attempt = 0
         while True:
             try:
@@ -233,6 +241,8 @@ class Retrying:
             except Transient as error:
                 attempt += 1
                 self._wait_or_raise(error, attempt)
+                if writes is not None:
+                    self.permit(writes)
 
     def _wait_or_raise(self, error: Transient, attempt: int) -> None:
         if attempt >= self.patience.attempts:

@@ -1,0 +1,129 @@
+"""What the simulation found, each as the smallest case of it."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from sync.agenda import RETRY_MOST_S, UNREST_MOST_S, Agenda
+from sync.clock import SystemClock
+from sync.disk import DiskFiles
+from sync.errors import LeaseLost
+from sync.scan import Diff
+from sync.stores import Writes
+from sync.stores.retry import Patience, Retrying
+from sync.tree import Entry, Row
+from tests.model.simulation.bucket import Bucket
+from tests.model.simulation.faults import Network
+from tests.model.simulation.memory_store import Bystander, MemoryStore
+from tests.support.rig import Rig
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+class NoTime(SystemClock):
+    """Waits for nothing."""
+
+    def sleep(self, seconds: float) -> None:
+        del seconds
+
+
+def store(rate: float = 0.0) -> MemoryStore:
+    return MemoryStore(Bucket(Writes.FULL), Bystander("test"), Network(random.Random(1), rate))
+
+
+def file_entry(size: int = 5, mtime_ns: int = 1) -> Entry:
+    return Entry(0o100644, size, mtime_ns, mtime_ns, 7)
+
+
+def test_a_fenced_node_does_not_send_a_write_again() -> None:
+    """Seed 666: a request timed out, a newer node took over meanwhile, and the retry went through."""
+    broken = store()
+    broken._network.partition_until_s = 1e9
+    retrying = Retrying(broken, patience=Patience(attempts=5), clock=NoTime())
+
+    def refuse(key: str) -> None:
+        raise LeaseLost("a newer node took over", where=key)
+
+    retrying.permit = refuse
+    with pytest.raises(LeaseLost):
+        retrying.put("a", b"late", meta={})
+    with pytest.raises(LeaseLost):
+        retrying.delete("a")
+    assert broken.meter.requests() == {"put": 1, "delete": 1}
+
+
+def test_nothing_is_looked_for_behind_a_link(tmp_path: Path) -> None:
+    """Seed 9: `d` was replaced by a link to where its files went; `d/x.txt` seemed to be there still."""
+    (tmp_path / "was-d").mkdir()
+    (tmp_path / "was-d" / "x.txt").write_text("x")
+    (tmp_path / "d").symlink_to("was-d")
+    files = DiskFiles(tmp_path, SystemClock())
+    assert files.entry("was-d/x.txt") is not None
+    assert files.entry("d/x.txt") is None
+    with pytest.raises(NotADirectoryError):
+        files.scan("d")
+    with pytest.raises(NotADirectoryError), files.open("d/x.txt"):
+        pass
+
+
+def test_a_file_that_only_looks_unfinished_is_not_asked_for_all_the_time() -> None:
+    """Seed 11: an interrupted save was tried twenty times a second for ever."""
+    agenda = Agenda(lambda path: None)
+    agenda.update(Diff("", changed={"a.ipynb": file_entry()}), 0.0, 100.0)
+    now_s, tries = 0.0, 0
+    while now_s < 3600.0:
+        tries += 1
+        agenda.retry("a.ipynb", now_s, failed=False)
+        due_s = agenda.next_due_s()
+        assert due_s is not None
+        now_s = due_s
+        agenda.refill(now_s)
+    assert tries < 3600.0 / UNREST_MOST_S + 20
+
+
+def test_a_refused_delete_waits() -> None:
+    """Seed 9: a delete that a person must make possible was tried at every turn."""
+    agenda = Agenda(lambda path: Row(file_entry(), "v", 5, None))
+    agenda.add_gone(["a"], 10.0)
+    agenda.delay_gone("a", 20.0)
+    assert agenda.gone["a"].since_s == 20.0 + RETRY_MOST_S
+
+
+def test_a_folder_that_went_while_its_marker_was_sent(rig: Rig) -> None:
+    """Seed 32: the marker stayed in the bucket for ever."""
+    folder = rig.data / "f"
+    folder.mkdir()
+    rig.store.before["put"] = lambda key: folder.rmdir() if key == "f/" and folder.exists() else None
+    rig.sync()
+    rig.engine.mark("")
+    rig.sync()
+    assert "f/" not in rig.objects()
+
+
+def test_an_empty_folder_alone_is_saved_after_the_lease_went_stale(rig: Rig) -> None:
+    """Seed 339: nothing but a marker was pending, so nobody confirmed the lease, so the marker never went."""
+    rig.sync()
+    rig.rest(120)
+    (rig.data / "empty").mkdir()
+    rig.engine.mark("")
+    rig.sync()
+    assert "empty/" in rig.objects()
+
+
+def test_the_control_thread_rests_while_it_cannot_reach_the_bucket(rig: Rig) -> None:
+    """Seeds 3 and 6: with an edit waiting and no answer from the bucket, it turned without a pause."""
+    rig.write("a.txt", "edit")
+    rig.engine.mark("")
+    rig.engine.turn()  # the lease is asked for, and no worker answers
+    waits = []
+    for _ in range(5):
+        rig.engine.mark("")
+        rig.engine.turn()
+        waits.append(rig.engine.turn())
+    assert min(waits) > 0.0
