@@ -26,6 +26,7 @@ from sync.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
+POLL_COST = 20
 POLL_S = 5.0  # between scans where the kernel refuses to watch
 
 
@@ -97,6 +98,8 @@ class Child:
         self._mirrors: list[Mirror] = []
         self._watcher = Watcher(settings.data_dir, self._mark, self._lost)
         self._missed = False
+        self._folders = 0
+        self._is_polling = False
         self._next_check_s = 0.0
         stop.wake = self._primary.engine.wake
 
@@ -142,9 +145,23 @@ class Child:
         if now_s < self._next_check_s:
             return
         self._next_check_s = now_s + POLL_S
-        if not self._watcher.is_alive() and self._primary.engine.restored:
+        engine = self._primary.engine
+        if not engine.restored:
+            return
+        if not self._watcher.is_alive():
             self._watcher.restart()
             self._rescan_all()  # what happened meanwhile is unknown; without watches this is the polling
+            return
+        folders = engine.scanner.folders()
+        if len(folders) != self._folders or self._is_polling:
+            self._folders = len(folders)
+            was, self._is_polling = self._is_polling, self._watcher.unwatched(folders)
+            if self._is_polling:
+                if not was:
+                    log.warning("The kernel refuses more watches; the folder is scanned every few seconds instead")
+                self._rescan_all()
+            # A walk of a large tree costs more: it may take a twentieth of the time.
+            self._next_check_s = now_s + max(POLL_S, POLL_COST * engine.walk_cost_s)
 
     def _rescan_all(self) -> None:
         for engine in [self._primary.engine, *(m.host.engine for m in self._mirrors)]:

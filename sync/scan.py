@@ -78,6 +78,10 @@ class Scanner:
         elif (memo := self._memos.get(folder)) is not None:
             self._memos[folder] = memo._replace(print=None)
 
+    def folders(self) -> list[str]:
+        """Every folder seen by a scan."""
+        return list(self._memos)
+
     def begin_walk(self) -> int:
         """Number a new walk of the whole tree."""
         self._walk += 1

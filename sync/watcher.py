@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from watchdog.events import (
@@ -105,6 +105,18 @@ class Watcher:
         """Whether events can still arrive."""
         observer = self._observer
         return observer is not None and observer.is_alive() and all(e.is_alive() for e in observer.emitters)
+
+    def unwatched(self, folders: Iterable[str]) -> bool:
+        """Whether the kernel refused a watch for one of `folders` (the library tells that to nobody)."""
+        for emitter in self._observer.emitters if self._observer is not None else ():
+            group = getattr(emitter, "_inotify", None)
+            watched = getattr(group, "_active_callbacks_by_path", None)
+            if watched is None:
+                return True
+            root = os.fsencode(self._root)
+            if any((root + b"/" + os.fsencode(f) if f else root) not in watched for f in folders):
+                return True
+        return False
 
     def restart(self) -> bool:
         """Watch anew; the caller scans everything, since anything may have happened meanwhile."""

@@ -37,6 +37,7 @@ class Machine:
             **store,
             **extra,
         }
+        self.wrapper: list[str] = []  # a command that runs the child, such as `unshare`
         self.process: subprocess.Popen[bytes] | None = None
         self.log = folder / "sync.log"
 
@@ -46,8 +47,8 @@ class Machine:
             status.unlink()
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [str(COMMAND), "run", *argv], env=self.environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True, cwd=self.folder,
+                [*self.wrapper, str(COMMAND), "run", *argv], env=self.environ, stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log, start_new_session=True, cwd=self.folder,
             )  # fmt: skip
         if ready:
             self.saved(timeout_s)

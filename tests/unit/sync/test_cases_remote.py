@@ -543,3 +543,38 @@ def test_trash_is_emptied_after_30_days(rig: Rig) -> None:
     rig.clock.jumped_s = 31 * 86_400.0
     rig.rest(90_000)
     assert not [k for k in rig.objects(ours=True) if "trash" in k]
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_sigkill_at_every_await(tmp_path: Path, side: str) -> None:
+    """The process dies at the n-th request (before the server saw it, or before its answer came), for every n."""
+    edits = {"a.ipynb": "{}", "d/b.txt": "b", "d/big.bin": "B" * 9_000_000, "moved/to": "renamed content"}
+    for number in range(200):
+        rig = Rig(tmp_path / f"{side}{number}") if (tmp_path / f"{side}{number}").mkdir() is None else None
+        assert rig is not None
+        rig.work()
+        rig.write("gone.txt", "to be deleted")
+        rig.write("moved/from", "renamed content")
+        rig.sync()
+        start = len(rig.store.log)
+
+        def die(key: str, rig: Rig = rig, at: int = start + number + 1) -> None:
+            if len(rig.store.log) >= at:
+                raise Died
+
+        for verb in ("put", "copy", "delete", "head", "get", "list", "start_upload", "put_part", "finish_upload"):
+            getattr(rig.store, side)[verb] = die
+        (rig.data / "gone.txt").unlink()
+        (rig.data / "moved/from").rename(rig.data / "moved/to")
+        for path, text in edits.items():
+            rig.write(path, text)
+        try:
+            rig.sync()
+        except Died:
+            rig.next_life().work().sync()
+        else:
+            assert number > 10
+            return
+        assert {k: rig.object(k) for k in rig.objects()} == {k: v.encode() for k, v in edits.items()}, number
+        assert rig.status().conflicts == ()
+    raise AssertionError("the scenario never ended")

@@ -1,0 +1,221 @@
+"""Real processes under real trouble: stopped, killed, cut off, flooded, out of disk and out of watches."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from sync.control import call
+from sync.names import LEASE
+from sync.status import State
+from tests.support.faultproxy import FaultProxy, Faults
+from tests.support.moto import S3Server
+from tests.support.synced import Machine, tree_of
+from tests.support.wait import until
+
+Machines = Callable[..., Machine]
+Bucket = Mapping[str, str]
+
+
+def body(machine: Machine, key: str) -> bytes | None:
+    """An object's content, None when it is not there."""
+    import io
+
+    from sync.errors import NotFound
+
+    store = machine.store()
+    found = io.BytesIO()
+    try:
+        store.get(key, found)
+    except NotFound:
+        return None
+    finally:
+        store.close()
+    return found.getvalue()
+
+
+def test_sigterm_twice(weed: S3Server, machines: Machines, tmp_path: Path) -> None:
+    """The second signal ends it at once, although the store hangs."""
+    with FaultProxy(weed.ports[0]) as proxy:
+        environ = weed.environ(f"lives/twice-{tmp_path.name}") | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{proxy.port}"}
+        machine = machines(environ, PREFLIGHT_FLUSH_TIMEOUT_S="600").start()
+        proxy.faults = Faults(hang=True)
+        proxy.drop_all()
+        (machine.data / "a").write_text("never")
+        machine.signal(signal.SIGTERM)
+        machine.reaches(State.STOPPING)
+        machine.signal(signal.SIGTERM)
+        assert machine.process is not None
+        assert machine.process.wait(15) == 3
+
+
+def test_sigkill_at_every_moment(file_bucket: Bucket, machines: Machines) -> None:
+    """Kills at random moments of a busy life; what status called saved is there, whatever happens next."""
+    rng = random.Random(7)
+    machine = machines(file_bucket)
+    for life in range(6):
+        machine.start(ready=False)
+        until(lambda: (s := machine.status()) is not None and s.restored, 30, machine.describe)
+        for number in range(20):
+            (machine.data / f"f{rng.randrange(30)}.txt").write_text(f"{life}-{number}" * rng.randrange(1, 50))
+        if life % 2:
+            call(machine.state, {"cmd": "flush", "timeout_s": 20}, 30)
+            expected = tree_of(machine.data)
+            machine.kill()
+            other = machines(file_bucket, f"node-{life}").start()
+            assert tree_of(other.data) == expected
+            other.stop()
+        else:
+            until(lambda: rng.random() < 0.2, 5)
+            machine.kill()
+    machine.start()
+    assert {p.name for p in machine.data.glob("*.txt")} == set(machine.keys())
+
+
+def test_zombie_process_stopped_while_another_node_takes_over(bucket: Bucket, machines: Machines) -> None:
+    old = machines(bucket, "old").start()
+    (old.data / "a").write_text("one")
+    old.saved()
+    old.signal(signal.SIGSTOP)
+    new = machines(bucket, "new").start()
+    (new.data / "a").write_text("the new node's")
+    new.saved()
+    (old.data / "a").write_text("the zombie's")
+    old.signal(signal.SIGCONT)
+    old.reaches(State.FENCED, 40)
+    until(lambda: body(new, ".preflight/stranded/old/a") == b"the zombie's", 20, old.describe)
+    assert body(new, "a") == b"the new node's"
+    assert old.stop() == 11
+    lease = body(new, LEASE)
+    assert lease is not None
+    assert b'"machine": "new"' in lease
+
+
+def test_overflow_20k_creates_reader_stalled(file_bucket: Bucket, machines: Machines) -> None:
+    """Far more events than the kernel's queue holds while nobody reads it: every file is saved."""
+    machine = machines(file_bucket).start()
+    machine.signal(signal.SIGSTOP)
+    count = 20_000
+    for number in range(count):
+        if number % 1000 == 0:
+            (machine.data / f"d{number // 1000}").mkdir()
+        (machine.data / f"d{number // 1000}" / f"f{number}").touch()
+    machine.signal(signal.SIGCONT)
+    until(lambda: (s := machine.status()) is not None and s.files + s.pending_files >= count, 60, machine.describe)
+    names = {f"d{n // 1000}/f{n}" for n in range(count)}
+    # The upload of all of them is the bench's matter; here it counts that none was overlooked.
+    until(lambda: len(machine.keys()) > 300, 60, machine.describe)
+    assert names >= set(machine.keys())
+
+
+def test_mkdir_p_race_600(file_bucket: Bucket, machines: Machines) -> None:
+    machine = machines(file_bucket).start()
+    script = "for i in $(seq 300); do mkdir -p d$i/b/c/d && echo $i > d$i/b/c/d/f && echo $i > d$i/g; done"
+    subprocess.run(["bash", "-c", script], cwd=machine.data, check=True, timeout=60)
+    expected = {f"d{n}/b/c/d/f" for n in range(1, 301)} | {f"d{n}/g" for n in range(1, 301)}
+    until(lambda: set(machine.keys()) == expected, 60, machine.describe)
+
+
+def test_watch_limit_enospc_fallback(file_bucket: Bucket, machines: Machines) -> None:
+    """The kernel has watches for two folders only: the others are scanned every few seconds instead."""
+    machine = machines(file_bucket)
+    for number in range(6):
+        (machine.data / f"d{number}").mkdir()
+        (machine.data / f"d{number}" / "x").write_text("x")
+    limit = 'echo 2 > /proc/sys/user/max_inotify_watches && exec "$@"'
+    machine.wrapper = ["unshare", "--user", "--map-root-user", "sh", "-c", limit, "sh"]
+    machine.start()
+    for number in range(6):
+        (machine.data / f"d{number}" / "a").write_text("found by a scan")
+    until(lambda: body(machine, "d5/a") == b"found by a scan", 25, machine.describe)
+    until(lambda: len(machine.keys()) == 12, 10, machine.describe)
+
+
+def test_disk_full_on_restore(file_bucket: Bucket, machines: Machines) -> None:
+    """A node too small for the folder: a clear message, nothing deleted in the bucket."""
+    big = machines(file_bucket, "big")
+    for number in range(8):
+        (big.data / f"f{number}").write_bytes(random.Random(number).randbytes(2 * 1024 * 1024))
+    big.start()
+    assert big.stop() == 0
+    before = big.keys()
+    small = machines(file_bucket, "small")
+    disk = f'mount -t tmpfs -o size=8m tmpfs "{small.data}" && exec "$@"'
+    small.wrapper = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", disk, "sh"]
+    small.start(ready=False)
+    status = small.reaches(State.FAILED)
+    assert "full" in status.why
+    assert not status.restored
+    small.stop()
+    assert small.keys() == before
+
+
+@contextlib.contextmanager
+def proxied(weed: S3Server, name: str) -> Iterator[tuple[FaultProxy, dict[str, str]]]:
+    """A bucket folder behind a TCP proxy that can misbehave."""
+    with FaultProxy(weed.ports[0]) as proxy:
+        yield proxy, weed.environ(f"lives/{name}") | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{proxy.port}"}
+
+
+def test_connection_reset_each_16mb(weed: S3Server, machines: Machines, tmp_path: Path) -> None:
+    """Uploads and downloads of 40 MB get through a line that breaks after every few megabytes."""
+    with proxied(weed, f"reset-{tmp_path.name}") as (proxy, environ):
+        machine = machines(environ, "first").start()
+        content = random.Random(4).randbytes(40 * 1024 * 1024)
+        proxy.faults = Faults(reset_after_bytes=16 * 1024 * 1024)
+        (machine.data / "big").write_bytes(content)
+        for _ in range(3):  # the way up breaks too
+            until(lambda: (s := machine.status()) is not None and s.state is State.SAVING, 20, machine.describe)
+            proxy.drop_all()
+        until(lambda: "big" in machine.keys(), 90, machine.describe)  # noqa: SIM118
+        machine.kill()
+        other = machines(environ, "second").start(timeout_s=90)
+        assert (other.data / "big").read_bytes() == content
+
+
+def test_1_byte_per_second_stall(weed: S3Server, machines: Machines, tmp_path: Path) -> None:
+    """A line that all but stops is an outage that is told, and over when it is over."""
+    with proxied(weed, f"stall-{tmp_path.name}") as (proxy, environ):
+        machine = machines(environ).start()
+        proxy.faults = Faults(bytes_per_s=1.0)
+        proxy.drop_all()
+        (machine.data / "a").write_text("patience")
+        until(lambda: (s := machine.status()) is not None and s.state in (State.SAVING, State.OFFLINE), 60)
+        status = machine.status()
+        assert status is not None
+        assert status.pending_files == 1 or status.state is State.SAVING
+        proxy.heal()
+        machine.saved(90)
+        assert body(machine, "a") == b"patience"
+
+
+def test_mirror_follows_and_never_feeds_back(weed: S3Server, machines: Machines, tmp_path: Path) -> None:
+    """Two clouds: the second one is a push-only mirror with its own journal."""
+    oss = {
+        "ALIYUN_OSS_BUCKET_FOLDER": f"lives/mirror-{tmp_path.name}",
+        "ALIYUN_OSS_ACCESS_KEY_ID": weed.key,
+        "ALIYUN_OSS_ACCESS_KEY_SECRET": weed.secret,
+        "ALIYUN_OSS_ENDPOINT": weed.endpoint,
+    }
+    machine = machines(weed.environ(f"lives/primary-{tmp_path.name}") | oss)
+    (machine.data / "a.txt").write_text("both")
+    machine.start()
+    client = weed.client()
+
+    def keys() -> set[str]:
+        found = client.list_objects_v2(Bucket="lives", Prefix=f"mirror-{tmp_path.name}/").get("Contents", [])
+        return {o["Key"].split("/", 1)[1] for o in found if "/.preflight/" not in o["Key"]}
+
+    until(lambda: keys() == {"a.txt"}, 40, machine.describe)
+    (machine.data / "b.txt").write_text("later")
+    (machine.data / "a.txt").unlink()
+    until(lambda: keys() == {"b.txt"}, 40, machine.describe)
+    status = machine.status()
+    assert status is not None
+    assert len(status.mirrors) == 1
+    assert os.path.exists(machine.state / "sync")
