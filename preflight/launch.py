@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from preflight import examination, metrics, server, services
+from preflight import examination, metrics, processes, server, services
 from preflight.board import Board, Stage
 from preflight.desk import Desk
 from preflight.errors import BadSettings
@@ -45,6 +45,7 @@ class Launch:
 
     def run(self) -> int:
         """The exit code: 0, or 2 for wrong settings on a machine of the user's own."""
+        processes.step_ahead()
         self.signals.install()
         self.board = Board(self.clock)
         self.face: Face = face(self.clock)

@@ -85,6 +85,6 @@ def test_an_exit_status_in_words(status: int, words: str) -> None:
 
 def test_a_child_whose_parent_is_gone_does_not_start() -> None:
     try:
-        assert tether.exec_child([str(os.getpid()), "0", "--", "/bin/false"]) == 0  # our parent is somebody else
+        assert tether.exec_child([str(os.getpid()), "0", "0", "--", "/bin/false"]) == 0  # our parent is somebody else
     finally:
         tether.prctl(tether.PR_SET_PDEATHSIG, 0)
