@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import signal
 import subprocess
@@ -192,30 +191,3 @@ def test_1_byte_per_second_stall(weed: S3Server, machines: Machines, tmp_path: P
         proxy.heal()
         machine.saved(90)
         assert body(machine, "a") == b"patience"
-
-
-def test_mirror_follows_and_never_feeds_back(weed: S3Server, machines: Machines, tmp_path: Path) -> None:
-    """Two clouds: the second one is a push-only mirror with its own journal."""
-    oss = {
-        "ALIYUN_OSS_BUCKET_FOLDER": f"lives/mirror-{tmp_path.name}",
-        "ALIYUN_OSS_ACCESS_KEY_ID": weed.key,
-        "ALIYUN_OSS_ACCESS_KEY_SECRET": weed.secret,
-        "ALIYUN_OSS_ENDPOINT": weed.endpoint,
-    }
-    machine = machines(weed.environ(f"lives/primary-{tmp_path.name}") | oss)
-    (machine.data / "a.txt").write_text("both")
-    machine.start()
-    client = weed.client()
-
-    def keys() -> set[str]:
-        found = client.list_objects_v2(Bucket="lives", Prefix=f"mirror-{tmp_path.name}/").get("Contents", [])
-        return {o["Key"].split("/", 1)[1] for o in found if "/.preflight/" not in o["Key"]}
-
-    until(lambda: keys() == {"a.txt"}, 40, machine.describe)
-    (machine.data / "b.txt").write_text("later")
-    (machine.data / "a.txt").unlink()
-    until(lambda: keys() == {"b.txt"}, 40, machine.describe)
-    status = machine.status()
-    assert status is not None
-    assert len(status.mirrors) == 1
-    assert os.path.exists(machine.state / "sync")
