@@ -29,6 +29,7 @@ MAX_IGNORE_BYTES = 256 * 1024
 class _Memo(NamedTuple):
     print: int | None  # of the listing when nothing differed from the journal; None: something did
     subfolders: tuple[str, ...]
+    inos: tuple[int, ...]  # of the subfolders: another folder may have taken a name
     walk: int  # the last walk that saw this directory
 
 
@@ -41,6 +42,7 @@ class Diff:
     gone: list[str] = field(default_factory=list)  # paths
     twins: frozenset[str] = frozenset()  # paths whose `.~` twin exists: JupyterLab is saving them
     subfolders: tuple[str, ...] = ()  # names
+    inos: tuple[int, ...] = ()  # theirs
     new_subfolders: tuple[str, ...] = ()  # names that were not there before
     problem: str = ""  # why the directory cannot be read
     is_missing: bool = False
@@ -109,14 +111,16 @@ class Scanner:
             return Diff(folder, subfolders=memo.subfolders)
         diff = self._compare(folder, listing)
         before = memo.subfolders if memo is not None else ()
-        if memo is not None and before != diff.subfolders:
+        if memo is not None and (before != diff.subfolders or memo.inos != diff.inos):
             for name in set(before) - set(diff.subfolders):
                 self._lose(join(folder, name), diff)
-            diff.new_subfolders = tuple(n for n in diff.subfolders if n not in set(before))
+            known = set(zip(before, memo.inos, strict=True))
+            now = zip(diff.subfolders, diff.inos, strict=True)
+            diff.new_subfolders = tuple(name for name, ino in now if (name, ino) not in known)
         elif memo is None:
             diff.new_subfolders = diff.subfolders
         is_clean = not diff.changed and not diff.gone
-        self._memos[folder] = _Memo(fingerprint if is_clean else None, diff.subfolders, self._walk)
+        self._memos[folder] = _Memo(fingerprint if is_clean else None, diff.subfolders, diff.inos, self._walk)
         return diff
 
     def _compare(self, folder: str, listing: list[tuple[str, Entry]]) -> Diff:
@@ -124,6 +128,7 @@ class Scanner:
         diff = Diff(folder)
         names: set[str] = set()
         subfolders: list[str] = []
+        inos: list[int] = []
         twins: list[str] = []
         sides = {name: entry for name, entry in listing if name.endswith(("-wal", "-journal")) and entry.size}
         for name, entry in listing:
@@ -135,6 +140,7 @@ class Scanner:
                 continue
             if kind is Kind.DIR:
                 subfolders.append(name)
+                inos.append(entry.ino)
                 continue
             if sides and kind is Kind.FILE:
                 entry = with_sides(entry, sides.get(name + "-wal"), sides.get(name + "-journal"))
@@ -148,6 +154,7 @@ class Scanner:
             if not is_there and not self.ignore.covers(path):
                 diff.gone.append(path)
         diff.subfolders = tuple(subfolders)
+        diff.inos = tuple(inos)
         diff.twins = frozenset(twins)
         if folder:
             has_ignored = any(name not in names and self.ignore.covers(join(folder, name)) for name in rows)
