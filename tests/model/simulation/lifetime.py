@@ -120,7 +120,6 @@ class Lifetime:
         )
         self.world.note(f"disaster: {what.__name__}")
         self.faults[what.__name__.strip("_")] += 1
-        self.laws.exempt.add(what.__name__.strip("_"))
         what()
 
     def _crash(self) -> None:

@@ -127,3 +127,15 @@ def test_the_control_thread_rests_while_it_cannot_reach_the_bucket(rig: Rig) -> 
         rig.engine.turn()
         waits.append(rig.engine.turn())
     assert min(waits) > 0.0
+
+
+def test_a_folder_that_took_the_name_of_another(rig: Rig) -> None:
+    """Seed 469: `mv d f` over an empty `f`: the scan of the parent saw the same names as before."""
+    (rig.data / "f").mkdir()
+    rig.write("d/e/x.txt", "x")
+    rig.sync()
+    assert rig.objects() == {"d/e/x.txt", "f/"}
+    (rig.data / "d").rename(rig.data / "f")
+    rig.engine.mark("")  # all that the watcher rings for
+    rig.rest(3).work()
+    assert rig.objects() == {"f/e/x.txt"}
