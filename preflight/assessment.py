@@ -6,6 +6,7 @@ import dataclasses
 import random
 from collections.abc import Callable, Mapping, Sequence
 
+from preflight.checks.warmup import COMMAND, TIMEOUT, timeout_s
 from preflight.evidence import keep
 from preflight.examine import Examined, Setup, examine, start_checks
 from preflight.limits import policy_from
@@ -16,9 +17,6 @@ from preflight.runner import HARD_CAP_S
 from preflight.settings import load
 from sync.clock import Clock
 from sync.settings import SyncSettings
-
-WARMUP_VARIABLE = "PREFLIGHT_WARMUP_TIMEOUT_S"
-WARMUP_S = 10.0
 
 
 def setup_from(environ: Mapping[str, str], names: Sequence[str] = ()) -> Setup:
@@ -32,17 +30,19 @@ def setup_from(environ: Mapping[str, str], names: Sequence[str] = ()) -> Setup:
         state_dir=settings.state_dir,
         stores=sync.stores,
         checks=start_checks(names),
-        hard_cap_s=hard_cap_s(environ),
+        warmup_s=warmup_s(environ),
         durable_ledger=not _is_embedded(environ, sync),
     )
 
 
-def hard_cap_s(environ: Mapping[str, str]) -> float:
-    """20 s, and what the user's own warm-up command asks for beyond its 10 s."""
-    try:
-        return HARD_CAP_S + max(0.0, float(environ.get(WARMUP_VARIABLE, "") or WARMUP_S) - WARMUP_S)
-    except ValueError:
-        return HARD_CAP_S
+def warmup_s(environ: Mapping[str, str]) -> float:
+    """What the user's own warm-up command may take each time it is run; 0 without one."""
+    return timeout_s(environ.get(TIMEOUT, "")) if environ.get(COMMAND, "").strip() else 0.0
+
+
+def longest_s(environ: Mapping[str, str]) -> float:
+    """Seconds within which `assess` is over, whatever hangs: verdict, ledger, platform, evidence."""
+    return HARD_CAP_S + 2 * warmup_s(environ) + 30.0
 
 
 def on_reject(environ: Mapping[str, str], platform: Platform) -> str:
@@ -78,4 +78,4 @@ def _is_embedded(environ: Mapping[str, str], sync: SyncSettings) -> bool:
     return bool(sync.stores) and sync.stores[0].provider == "file" and not named
 
 
-__all__ = ["Examined", "assess", "hard_cap_s", "on_reject", "setup_from"]
+__all__ = ["Examined", "assess", "longest_s", "on_reject", "setup_from", "warmup_s"]

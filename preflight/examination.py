@@ -50,6 +50,9 @@ def examine(
     deadline_s: float = DEADLINE_S,
 ) -> Outcome:
     """Run the child and pass its findings on as they come. Returns early, without a report, once `stopped()`."""
+    from preflight.assessment import warmup_s
+
+    deadline_s += 2 * warmup_s(environ)  # the user's own command, and once more to confirm
     command = processes.Command((processes.console_script("preflight"), "examine-node"), environ, piped=True)
     try:
         process = processes.spawn(command)

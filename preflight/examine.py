@@ -44,6 +44,7 @@ class Setup:
     image_manifest: Path = Path("/opt/preflight/image.json")
     checks: tuple[Check, ...] | None = None  # None: all that belong to a start
     hard_cap_s: float = runner.HARD_CAP_S
+    warmup_s: float = 0.0  # what the user's own command may take: the first round waits for it, and so does the second
     open_store: Callable[[StoreConfig], Store] | None = None
     durable_ledger: bool = True  # False: the store dies with this node (the embedded folder), so it counts nothing
 
@@ -86,17 +87,18 @@ def examine(
         if on_finding:
             on_finding(judge((measurement,), setup.policy)[0])
 
-    first_round_s = setup.hard_cap_s * FIRST_ROUND_S / runner.HARD_CAP_S
+    hard_cap_s = setup.hard_cap_s + 2 * setup.warmup_s
+    first_round_s = setup.hard_cap_s * FIRST_ROUND_S / runner.HARD_CAP_S + setup.warmup_s
     measurements = _round(checks, context(0), tell, first_round_s)
     findings = judge(measurements, setup.policy)
     suspects = [finding.name for finding in findings if may_reject(finding)]
     confirmations: tuple[Measurement, ...] = ()
     if suspects:
-        left_s = setup.hard_cap_s - (clock.monotonic() - started) - 0.5
+        left_s = hard_cap_s - (clock.monotonic() - started) - 0.5
         again = [check for check in checks if check.name in suspects]
         confirmations = _round(again, context(1, measurements), None, left_s)
         findings = confirm(findings, judge(confirmations, setup.policy))
-    left_s = max(0.1, min(LEDGER_S, setup.hard_cap_s - (clock.monotonic() - started) - 0.2))
+    left_s = max(0.1, min(LEDGER_S, hard_cap_s - (clock.monotonic() - started) - 0.2))
     fleet = fleet_reading.result(left_s) if suspects else Fleet(readable=True, why_not="")
     decision = decide(findings, setup.policy, fleet)
     report = Report(

@@ -31,8 +31,12 @@ VARIABLES: tuple[tuple[str, str, str], ...] = (
         "",
         "a command that warms your application up; its last line is a number (`warmup.result`)",
     ),
-    ("PREFLIGHT_WARMUP_TIMEOUT_S", "10", "seconds that it may take, 1 to 1800; beyond 10 the verdict waits for it"),
-    ("PREFLIGHT_SPEEDTEST", "0", "1: run the public speed test too (`reference.speedtest`, for information)"),
+    (
+        "PREFLIGHT_WARMUP_TIMEOUT_S",
+        "10",
+        "seconds that it may take, 1 to 1800: the verdict waits for it, twice when a limit is broken",
+    ),
+    ("PREFLIGHT_SPEEDTEST", "0", "`1`: run the public speed test too (`reference.speedtest`, for information)"),
 )
 _SIDES = (("_AT_LEAST", "at_least"), ("_AT_MOST", "at_most"))
 

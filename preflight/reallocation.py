@@ -15,9 +15,11 @@ from preflight.ledger import Ledger
 from preflight.model import Action, Report, Verdict
 from preflight.platforms import Platform
 from preflight.policy import Decision, decide
+from preflight.side_by_side import within
 from sync.clock import Clock
 from sync.errors import SyncError
 
+LEDGER_S = 10.0  # for five small requests; a token that is granted later than this is spent for nothing
 WAIT_S = 120.0  # after the platform agreed: still alive then means that it did not happen
 _log = logging.getLogger(__name__)
 
@@ -41,7 +43,10 @@ def hand_back(examined: Examined, setup: Setup, *, platform: Platform, clock: Cl
         )
     if not platform.can_reallocate:
         return _kept(report, f"platform {platform.name} has no way to ask for another node from inside")
-    decision, why_not = _granted(examined, setup, platform)
+    try:
+        decision, why_not = within(LEDGER_S, lambda: _granted(examined, setup, platform))
+    except TimeoutError:
+        why_not = "the ledger did not answer in time"
     if why_not:
         return _kept(report, why_not)
     _log.warning("handing the node back", extra={"reason": decision.reason})

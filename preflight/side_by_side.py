@@ -8,6 +8,29 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
+from typing import TypeVar, cast
+
+T = TypeVar("T")
+
+
+def within(seconds: float, action: Callable[[], T]) -> T:
+    """What `action()` returns, or TimeoutError after `seconds` (then it goes on in its thread and is not heard)."""
+    ended: queue.SimpleQueue[tuple[bool, T | BaseException]] = queue.SimpleQueue()
+
+    def call() -> None:
+        try:
+            ended.put((True, action()))
+        except BaseException as raised:  # noqa: BLE001  # handed to the caller, who raises it
+            ended.put((False, raised))
+
+    threading.Thread(target=call, daemon=True).start()
+    try:
+        ok, result = ended.get(timeout=seconds)
+    except queue.Empty as error:
+        raise TimeoutError(f"no answer within {seconds:.0f} s") from error
+    if not ok:
+        raise cast(BaseException, result)
+    return cast(T, result)
 
 
 def each(count: int, action: Callable[[int], None]) -> None:

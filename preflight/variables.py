@@ -9,7 +9,7 @@ from enum import Enum
 
 from preflight.app_metrics import LIMIT as METRIC_LIMIT
 from preflight.checks import all_checks
-from preflight.limits import PREFIX, variable
+from preflight.limits import PREFIX, VARIABLES, variable
 from preflight.quantity import show
 from preflight.settings import Settings
 from sync.stores.secret import Secret
@@ -49,17 +49,7 @@ FOLDER = (
     Variable("PREFLIGHT_SYNC_WORKERS", "16", "transfers at once"),
 )
 DECIDING = (
-    Variable("PREFLIGHT_REALLOCATIONS", "3", "reallocations a replica may ask for in 48 hours; 0: never"),
-    Variable("PREFLIGHT_REPLICAS", "1", "replicas of the container group (a container cannot see its siblings)"),
-    Variable(
-        "PREFLIGHT_POOL_SIZE",
-        "",
-        "nodes of the class, if you know it: then also no more than 5 % of them are handed back",
-    ),
-    Variable("PREFLIGHT_GROUP", "", "the name under which nodes share one ledger; default: the platform's group"),
-    Variable("PREFLIGHT_WARMUP_COMMAND", "", "a command of your own that must succeed before JupyterLab opens"),
-    Variable("PREFLIGHT_WARMUP_TIMEOUT_S", "10", "what it may take"),
-    Variable("PREFLIGHT_SPEEDTEST", "0", "`1`: also ask a public speed test; shown, never decides"),
+    *(Variable(*one) for one in VARIABLES),
     Variable("PREFLIGHT_IMAGE_MANIFEST", "/opt/preflight/image.json", "what the image needs of a node"),
     Variable("PREFLIGHT_NVML_LIB", "", "another libnvidia-ml.so.1"),
     Variable("PREFLIGHT_CUDA_LIB", "", "another libcuda.so.1"),

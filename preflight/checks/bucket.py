@@ -115,7 +115,6 @@ CHECKS = (
         deadline_s=5.0,
         measure=measure_access,
         network=True,
-        every_s=300.0,
         why="Proves with real requests that the key may do all that saving needs, before anything is edited.",
         limit=Limit(
             at_most=10.0,

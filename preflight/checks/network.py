@@ -11,7 +11,7 @@ import ssl
 import statistics
 from email.utils import parsedate_to_datetime
 
-from preflight.bucket_path import remote
+from preflight.bucket_path import PATIENCE_S, remote
 from preflight.checks import Broken, Check, Context, Lane, NotExpected, Reading
 from preflight.endpoint import Endpoint, endpoint_of
 from preflight.errors import Unmeasured
@@ -95,7 +95,7 @@ def measure_tls(context: Context) -> Reading:
 
 def measure_first_byte(context: Context) -> Reading:
     """Seconds from sending an unsigned GET to the first byte of any answer, a refusal included."""
-    seen = context.shared.once("http answer", lambda: _answer(context))
+    seen = context.shared.once("http answer", lambda: _answer(context), patience_s=PATIENCE_S)
     return Reading(seen[0], detail={"status": seen[1], "server": seen[3]})
 
 
@@ -105,7 +105,7 @@ def measure_clock(context: Context) -> Reading:
     S3 and its kin refuse signatures that are 900 s off; Windows machines lose time while they sleep.
     """
     try:
-        took_s, _, date, _ = context.shared.once("http answer", lambda: _answer(context))
+        took_s, _, date, _ = context.shared.once("http answer", lambda: _answer(context), patience_s=PATIENCE_S)
     except Broken as error:
         raise Unmeasured(f"the bucket's server tells no time: {error.why}") from error
     if not date:
@@ -142,7 +142,7 @@ def _addresses(context: Context, endpoint: Endpoint) -> Addresses:
             raise Broken(f"{endpoint.host!r} is not a host name", blame=Blame.ACCOUNT) from error
         return [(int(family), address) for family, _, _, _, address in found]
 
-    return context.shared.once(f"addresses {endpoint.host}", resolve)
+    return context.shared.once(f"addresses {endpoint.host}", resolve, patience_s=PATIENCE_S)
 
 
 def _connect(family: int, address: tuple[object, ...], timeout_s: float) -> socket.socket:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+import threading
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from preflight.checks import Context, Reading
+from preflight.assessment import warmup_s
+from preflight.checks import Context, Reading, all_checks
 from preflight.errors import ImdsError, Unmeasured
+from preflight.examine import Setup, examine
+from preflight.limits import policy_from
 from preflight.model import Blame, Verdict
 from preflight.platforms import detect
 from preflight.platforms.salad import Salad
 from sync.clock import SystemClock
+from sync.stores import ANY, ObjectInfo, Precondition
 from sync.stores.config import file_config
+from sync.stores.file import FileStore
 from tests.support.examined import FleetOfOne, fleet_of_one, node_check
 from tests.support.imds import FakeImds, fake_imds
 
@@ -228,3 +236,87 @@ def test_gongji_replaces_a_node_on_a_failed_readiness_probe() -> None:
     assert not platform.can_reallocate
     with pytest.raises(ImdsError):
         platform.reallocate("x")
+
+
+# --- whatever hangs -----------------------------------------------------------------------------------------------
+
+
+class HangingStore(FileStore):
+    """A bucket that stops answering: at once, or only when something is to be written."""
+
+    def __init__(self, root: Path, release: threading.Event, *, writes_only: bool) -> None:
+        super().__init__(root)
+        self._release = release
+        self._writes_only = writes_only
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        if not self._writes_only:
+            self._release.wait()
+        return super().list(prefix)
+
+    def put(self, key: str, body: bytes | Path, *, meta: Mapping[str, str], only_if: Precondition = ANY) -> ObjectInfo:
+        self._release.wait()
+        return super().put(key, body, meta=meta, only_if=only_if)
+
+
+@pytest.mark.parametrize("writes_only", [False, True])
+def test_a_hanging_ledger_keeps_the_node_and_never_the_verdict(tmp_path: Path, writes_only: bool) -> None:
+    release = threading.Event()
+    try:
+        with fleet_of_one(tmp_path, LOW) as fleet:
+            fleet.open_store = lambda _: HangingStore(tmp_path / "bucket", release, writes_only=writes_only)
+            started = time.monotonic()
+            report = fleet.start()
+            assert time.monotonic() - started < 25
+            assert report.took_s < 8
+            assert report.verdict is Verdict.DEGRADED
+            assert fleet.imds.reallocations == []
+            words = "did not answer in time"
+            assert words in report.action.outcome or any(words in step for step in report.trace)
+    finally:
+        release.set()
+
+
+def test_everything_hangs_and_a_verdict_comes(tmp_path: Path) -> None:
+    release = threading.Event()
+
+    def hang(_: Context) -> float:
+        release.wait()
+        return 0.0
+
+    def slow_fault(context: Context) -> float:
+        if context.round_number:
+            release.wait()
+        return 3.0
+
+    try:
+        checks = (node_check(slow_fault), *(node_check(hang, f"bucket.x{number}") for number in range(5)))
+        with fleet_of_one(tmp_path, *checks) as fleet:
+            fleet.hard_cap_s = 3.0
+            fleet.open_store = lambda _: HangingStore(tmp_path / "bucket", release, writes_only=False)
+            report = fleet.start()
+            assert report.took_s < 4.0
+            assert report.verdict is Verdict.DEGRADED
+            assert fleet.imds.reallocations == []
+    finally:
+        release.set()
+
+
+def test_a_long_warm_up_of_the_users_is_waited_for_and_confirmed(tmp_path: Path) -> None:
+    """The hard cap is ours; the user's own command comes on top of it, in both rounds."""
+    environ = {
+        "PREFLIGHT_WARMUP_COMMAND": "sleep 2; echo 3",
+        "PREFLIGHT_WARMUP_TIMEOUT_S": "4",
+        "PATH": "/usr/bin:/bin",
+    }
+    assert warmup_s(environ) == 4.0
+    assert warmup_s({"PREFLIGHT_WARMUP_TIMEOUT_S": "4"}) == 0.0
+    check = next(one for one in all_checks() if one.name == "warmup.result")
+    environ |= {"SALAD_MACHINE_ID": "m", "PREFLIGHT_LIMIT_WARMUP_RESULT_AT_LEAST": "10", "PREFLIGHT_PLATFORM": "none"}
+    setup = Setup(
+        environ=environ, policy=policy_from(environ), data_dir=tmp_path, state_dir=tmp_path / "s", checks=(check,),
+        stores=(file_config(tmp_path / "b"),), hard_cap_s=1.0, warmup_s=warmup_s(environ),
+    )  # fmt: skip
+    report = examine(setup, platform=detect(environ, SystemClock()), clock=SystemClock(), rng=random.Random(0)).report
+    assert report.verdict is Verdict.REJECT
+    assert report.took_s > 4
