@@ -42,6 +42,7 @@ class Launch:
     clock: Clock
     signals: Signals = field(default_factory=Signals)
     exit_code: int = 0
+    gone_within_s: float = GONE_WITHIN_S
 
     def run(self) -> int:
         """The exit code: 0, or 2 for wrong settings on a machine of the user's own."""
@@ -130,11 +131,11 @@ class Launch:
             return 2
         if outcome.handed_back:
             self.board.post(stage=Stage.HANDING_BACK)
-            log.warning("this node was handed back; waiting to be stopped", extra={"limit_s": GONE_WITHIN_S})
-            if self._hold(GONE_WITHIN_S):
+            log.warning("this node was handed back; waiting to be stopped", extra={"limit_s": self.gone_within_s})
+            if self._hold(self.gone_within_s):
                 return 0
             log.error("the platform took the node back but did not stop it: going on, degraded")
-            self.board.post(report=kept_report(outcome.report or {}))
+            self.board.post(report=kept_report(outcome.report or {}, self.gone_within_s))
         self.board.post(stage=Stage.RESTORING)
         try:
             preparing.result()
@@ -255,9 +256,9 @@ def last_words(status: Status | None) -> str:
     return f"Stopped. Everything is saved in {status.store}." if status.store else "Stopped. Nothing is saved."
 
 
-def kept_report(report: Mapping[str, Any]) -> dict[str, Any]:
+def kept_report(report: Mapping[str, Any], waited_s: float) -> dict[str, Any]:
     """The report of a node that was handed back and is still here: used, degraded, not asked for again."""
-    why = f"the platform accepted, but the node was still alive {GONE_WITHIN_S:.0f} s later"
+    why = f"the platform accepted, but the node was still alive {waited_s:.0f} s later"
     action = {**report.get("action", {}), "outcome": f"node kept: {why}"}
     return {**report, "verdict": "degraded", "action": action, "trace": [*report.get("trace", ()), f"node kept: {why}"]}
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_supervision import child, node, page
+from tests.e2e.test_supervision import APP, child, node, page
 from tests.support.imds import FakeImds, fake_imds
 from tests.support.node import Node
 from tests.support.prober_platforms import GONGJI, SALAD, Cloud, CloudProber
@@ -46,34 +48,21 @@ def survives(prober: CloudProber, imds: FakeImds, rounds: int = ENOUGH) -> None:
 CLOUDS = pytest.mark.parametrize("cloud", [SALAD, GONGJI], ids=lambda cloud: cloud.name)
 
 
-def nothing(one: Node) -> None:
-    """No fault."""
-
-
-def kill_app(one: Node) -> None:
-    child(one, "app.py").kill()
-
-
-def freeze_app(one: Node) -> None:
-    child(one, "app.py").send_signal(signal.SIGSTOP)
-
-
-def kill_sync(one: Node) -> None:
-    child(one, "preflight-sync").kill()
-
-
-def freeze_sync(one: Node) -> None:
-    child(one, "preflight-sync").send_signal(signal.SIGSTOP)
-
-
 @CLOUDS
-@pytest.mark.parametrize("fault", [nothing, kill_app, freeze_app, kill_sync, freeze_sync])
-def test_a_running_node_is_kept(cloud: Cloud, fault: Callable[[Node], None], tmp_path: Path) -> None:
+def test_a_running_node_is_kept_whatever_dies_or_hangs(cloud: Cloud, tmp_path: Path) -> None:
     with on(cloud, tmp_path / "node") as (one, imds), CloudProber(cloud, one.probe_port) as prober:
         one.wait_ready()
         until(lambda: prober.started and prober.ready, 20, one.output)
-        fault(one)
         survives(prober, imds)
+        for words in ("app.py", "preflight-sync"):
+            child(one, words).kill()
+            survives(prober, imds)
+            one.wait_ready()
+            frozen = child(one, words)
+            frozen.send_signal(signal.SIGSTOP)
+            survives(prober, imds)
+            frozen.send_signal(signal.SIGCONT)
+            one.wait_ready()
 
 
 @CLOUDS
@@ -134,6 +123,46 @@ def test_an_unfit_node_with_a_token_is_handed_back_once_and_waits(tmp_path: Path
         assert list((tmp_path / "node" / "bucket" / ".preflight").rglob("*token*"))
         assert len(imds.reallocations) == 1
         assert one.terminate() == 0
+
+
+class Hasty(Node):
+    """A node that waits two seconds, not two minutes, to be stopped after it was handed back."""
+
+    def start(self) -> None:
+        code = (
+            "import os, sys; from preflight import logs; from preflight.launch import Launch; "
+            "from sync.clock import SystemClock; logs.configure(os.environ); "
+            "sys.exit(Launch(dict(os.environ), sys.argv[1:], SystemClock(), gone_within_s=2.0).run())"
+        )
+        with self.log.open("ab") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", code, *self.command[2:]],
+                env=self.environ,
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+
+
+def test_a_node_that_is_not_stopped_after_all_is_used_and_not_asked_for_again(tmp_path: Path) -> None:
+    with fake_imds() as imds:
+        environ = {
+            "PREFLIGHT_STORE": f"file://{tmp_path}/bucket",
+            "PREFLIGHT_LIMIT_DISK_FREE_AT_LEAST": str(10**18),
+            "SALAD_MACHINE_ID": "5f0c3a52-0000-4000-8000-0000000000cc",
+            "SALAD_METADATA_URI": imds.url,
+        }
+        words = ("up", "--", sys.executable, str(APP))
+        with Hasty(tmp_path / "node", environ, command=words) as one:
+            until(lambda: imds.reallocations, 60, one.output)
+            one.wait_ready()
+            assert one.probe("/startupz")[0] == 200
+            report = one.report()
+            assert report["verdict"] == "degraded"
+            assert "still alive" in str(report["action"])
+            assert len(imds.reallocations) == 1
 
 
 def test_an_unfit_node_that_nobody_may_hand_back_is_used(tmp_path: Path) -> None:
