@@ -9,7 +9,6 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from preflight import examination, metrics, processes, server, services
@@ -45,7 +44,7 @@ class Launch:
     gone_within_s: float = GONE_WITHIN_S
 
     def run(self) -> int:
-        """The exit code: 0, or 2 for wrong settings on a machine of the user's own."""
+        """The exit code: 0; on a machine of the user's own 2 for wrong settings and 1 for a bug of ours."""
         processes.step_ahead()
         self.signals.install()
         self.board = Board(self.clock)
@@ -56,16 +55,34 @@ class Launch:
         self.board.use(settings.state_dir.absolute())
         self.listeners: dict[str, Listener] = {}
         try:
-            faults += self._listen(settings)
-            faults += [fault for fault in faults_of_others(self.environ) if fault not in faults]
-            self.platform = self._detect(faults)
-            self.board.post(platform=self.platform.name, machine=self.platform.machine(), faults=tuple(faults))
-            if faults:
-                return self._refuse(faults)
-            return self._start()
+            return self._run(settings, faults)
+        except Exception:  # part of the supervisor's named place: see loop.py
+            log.exception("preflight met a bug of its own")
+            if self._is_ones_own_machine():
+                return 1
+            # Probes go on answering: another node would run into the same bug.
+            self.board.post(report_error="preflight met a bug of its own: its log says more")
+            self._hold(None)
+            return 0
         finally:
             for listener in self.listeners.values():
                 listener.stop()
+
+    def _run(self, settings: Settings, faults: list[str]) -> int:
+        faults += self._listen(settings)
+        faults += [fault for fault in faults_of_others(self.environ) if fault not in faults]
+        self.platform = self._detect(faults)
+        self.board.post(platform=self.platform.name, machine=self.platform.machine(), faults=tuple(faults))
+        if faults:
+            return self._refuse(faults)
+        return self._start()
+
+    def _is_ones_own_machine(self) -> bool:
+        """Also when the bug came before the platform was known: then whatever hints at one counts."""
+        if hasattr(self, "platform"):
+            return self.platform.name == "none"
+        forced = self.environ.get("PREFLIGHT_PLATFORM", "").strip().lower()
+        return forced == "none" or (forced in ("", "auto") and not self.environ.get("SALAD_MACHINE_ID"))
 
     # --- before anything starts ---------------------------------------------------------------------------------
 
@@ -179,7 +196,7 @@ class Launch:
         )  # fmt: skip
         watch = Watch(
             self.board, clock=self.clock, gate=Gate(self.settings.open_offline_after_s), ask=plan.ask, post=loop.post,
-            on_sync=self._on_sync, on_ready=lambda: self.face.opening(plan.url, plan.take_password()),
+            on_sync=self._on_sync, on_ready=lambda: self.face.opening(plan.url, plan.take_password(), plan.title),
         )  # fmt: skip
         desk = Desk(self.settings.state_dir.absolute(), self.environ)
         desk.start()
@@ -276,19 +293,5 @@ def account_faults(outcome: Outcome, variables: str) -> list[str]:
 
 
 def up(environ: Mapping[str, str], command: Sequence[str], clock: Clock) -> int:
-    """`preflight up`. A bug of ours keeps the container up and says so, instead of costing the node."""
-    launch = Launch(environ, command, clock)
-    try:
-        return launch.run()
-    except Exception:  # part of the supervisor's named place: see loop.py
-        log.exception("preflight met a bug of its own")
-        if not environ.get("SALAD_MACHINE_ID") and environ.get("PREFLIGHT_PLATFORM", "auto") in ("auto", "none", ""):
-            return 1
-        while not launch.signals.count:
-            clock.sleep(0.2)
-        return 0
-
-
-def state_dir(environ: Mapping[str, str]) -> Path:
-    """Where a running `up` keeps its state."""
-    return read(environ)[0].state_dir.absolute()
+    """`preflight up`: the exit code."""
+    return Launch(environ, command, clock).run()

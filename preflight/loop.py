@@ -21,6 +21,7 @@ from preflight.supervisor import (
     Exited,
     Hurry,
     Kill,
+    Phase,
     Service,
     Spawn,
     Started,
@@ -94,7 +95,7 @@ class Loop:
         """Returns when everything has stopped. Never raises for anything that a child does."""
         tether.prctl(tether.PR_SET_CHILD_SUBREAPER, 1)
         self._signals.on_change = lambda: self._events.put(None)  # SimpleQueue.put is safe in a signal handler
-        self._take(Tick())
+        self._events.put(None)  # the first turn does not wait
         while not self.view.is_over:
             try:
                 event = self._next()
@@ -104,8 +105,17 @@ class Loop:
             except Exception:  # the named place: a bug of ours must not cost the user the notebook
                 log.exception("the supervisor met a bug of its own and goes on")
                 self._clock.sleep(TICK_S)
+                self._forget_half_starts()
         self._signals.on_change = lambda: None
         return self.view
+
+    def _forget_half_starts(self) -> None:
+        """A start that a bug of ours cut short is a failed start: it is tried again."""
+        now_s = self._clock.monotonic()
+        for service, child in zip(self.view.services, self.view.children, strict=True):
+            if child.phase is Phase.STARTING:
+                failed = Exited(service.name, 0, 1, "it could not be started: a bug of ours, see the log")
+                self.view, _ = step(self.view, failed, now_s)
 
     def _next(self) -> Event | None:
         try:

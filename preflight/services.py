@@ -95,6 +95,11 @@ class Plan:
         if self._lab is not None:
             self._lab = dataclasses.replace(self._lab, env=repaired(self._lab.env, report))
 
+    @property
+    def title(self) -> str:
+        """What people call the app."""
+        return "Your server" if self._command else "JupyterLab"
+
     def take_password(self) -> str | None:
         """The generated password, once."""
         password, self._password = self._password, None

@@ -23,7 +23,7 @@ class Face(Protocol):
 
     def restore(self, progress: Progress, *, done: bool) -> None: ...
 
-    def opening(self, url: str, password: str | None) -> None: ...
+    def opening(self, url: str, password: str | None, title: str) -> None: ...
 
     def problem(self, text: str) -> None: ...
 
@@ -68,10 +68,10 @@ class Lines:
             "bytes_done": progress.bytes_done, "bytes_total": progress.bytes_total,
         })  # fmt: skip
 
-    def opening(self, url: str, password: str | None) -> None:
+    def opening(self, url: str, password: str | None, title: str) -> None:
         extra = {"url": url} | ({"password": password} if password else {})
         log.info(
-            "JupyterLab is open" if not password else "JupyterLab is open; its password was made just now", extra=extra
+            f"{title} is open" if not password else f"{title} is open; its password was made just now", extra=extra
         )
 
     def problem(self, text: str) -> None:
@@ -135,9 +135,9 @@ class Screen:
             self._bar.stop()
         self._done = True
 
-    def opening(self, url: str, password: str | None) -> None:
+    def opening(self, url: str, password: str | None, title: str) -> None:
         self._end_bar()
-        self._console.print(f"\n  JupyterLab is open: [bold]{url}[/]", highlight=False)
+        self._console.print(f"\n  {title} is open: [bold]{url}[/]", highlight=False)
         if password:
             self._console.print(
                 f"  Password (made just now, shown once): [bold]{password}[/]\n", highlight=False, markup=True

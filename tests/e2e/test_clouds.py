@@ -172,3 +172,45 @@ def test_an_unfit_node_that_nobody_may_hand_back_is_used(tmp_path: Path) -> None
         survives(prober, imds)
         assert one.report()["verdict"] == "reject"
         assert page(one)["condition"] == "DEGRADED"
+
+
+BUG = (
+    "import os, sys\n"
+    "from preflight import logs\n"
+    "from preflight.launch import Launch\n"
+    "from sync.clock import SystemClock\n"
+    "class Buggy(Launch):\n"
+    "    def _examine(self):\n"
+    "        raise RuntimeError('a bug of ours')\n"
+    "logs.configure(os.environ)\n"
+    "sys.exit(Buggy(dict(os.environ), sys.argv[1:], SystemClock()).run())\n"
+)
+
+
+@pytest.mark.parametrize("on_platform", [True, False])
+def test_a_bug_of_ours_costs_no_node(on_platform: bool, tmp_path: Path) -> None:
+    with fake_imds() as imds:
+        place = {"SALAD_MACHINE_ID": "5f0c3a52-0000-4000-8000-0000000000dd", "SALAD_METADATA_URI": imds.url}
+        one = Node(
+            tmp_path / "node", {"PREFLIGHT_STORE": f"file://{tmp_path}/bucket", **(place if on_platform else {})}
+        )
+        with one.log.open("ab") as out:
+            one.process = subprocess.Popen(
+                [sys.executable, "-c", BUG],
+                env=one.environ,
+                cwd=one.home,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+        try:
+            if not on_platform:
+                assert one.process.wait(40) == 1
+                return
+            with CloudProber(SALAD, one.probe_port) as prober:
+                until(lambda: prober.started, 60, one.output)
+                survives(prober, imds)
+                assert "a bug of its own" in one.probe("/startupz?verbose")[1]
+            assert one.terminate() == 0
+        finally:
+            one.vanish()
