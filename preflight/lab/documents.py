@@ -9,6 +9,7 @@ fingerprint of every content that was ever saved from it: the history is never o
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
@@ -95,6 +96,7 @@ def write_history(data_dir: Path, history: History) -> None:
         "format": history.format,
         "type": history.type,
         "prints": history.prints,
+        "sha256": hashlib.sha256(history.update).hexdigest(),
     }
     with atomic_writing(folder / f"{history.file_id}{SUFFIX}", text=False) as file:
         file.write(json.dumps(header).encode() + b"\n" + history.update)
@@ -110,6 +112,8 @@ def read_histories(data_dir: Path) -> list[History]:
             head = json.loads(first)
             if head["version"] != VERSION:
                 raise ValueError("another version's")
+            if head["sha256"] != hashlib.sha256(update).hexdigest():
+                raise ValueError("damaged")  # never handed to the library: it may end the process over it
             prints = tuple(map(str, head["prints"]))
             found.append(History(path.stem, head["path"], head["format"], head["type"], prints, update))
         except (OSError, ValueError, KeyError, TypeError) as broken:
@@ -129,7 +133,7 @@ class Documents:
     def before_save(self, path: str, content: object) -> History | None:
         """What to write before `content` is saved at `path`; None when it is not an open shared document."""
         room = next((room for room in self._rooms() if _path_of(room) == path.strip("/")), None)
-        if room is None:
+        if room is None or not _is_by_room():
             return None
         file_format, file_type, file_id = str(room.room_id).split(":", 2)
         before = self._known.get(file_id)
@@ -164,6 +168,17 @@ class Documents:
             if one.path == path or one.path.startswith(f"{path}/"):
                 del self._known[file_id]
                 (folder_of(self._data_dir) / f"{file_id}{SUFFIX}").unlink(missing_ok=True)
+
+
+def _is_by_room() -> bool:
+    """Whether this save comes from the shared document itself, and not from a client beside it.
+
+    The collaboration extension saves in a task of its file loader. Should that change, histories are no longer
+    written, and tabs are asked to reload on the next node.
+    """
+    task = asyncio.current_task()
+    coroutine = task.get_coro() if task else None
+    return str(getattr(coroutine, "__qualname__", "")).startswith("FileLoader.")
 
 
 def _path_of(room: Any) -> str | None:

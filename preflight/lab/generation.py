@@ -29,6 +29,7 @@ from preflight.lab.whole import atomic_writing
 
 log = logging.getLogger(__name__)
 MISSED_WITHIN_S = 60.0  # the two uploads of one save, with retries in between
+KEPT_S = 14 * 86400.0
 MARK = "The node that ran this cell vanished before it had finished. Run it again.\n"
 
 
@@ -40,6 +41,7 @@ class Fate(enum.StrEnum):
     MISSED = "missed"  # keep the file as a conflict copy, then write the document
     FOREIGN = "foreign"  # the file was changed by others since: drop the document
     GONE = "gone"  # no such file any more
+    BROKEN = "broken"  # the history cannot be understood
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,13 @@ def restore_documents(data_dir: Path, rtc_dir: Path) -> dict[str, Fate]:
     kept: list[tuple[History, Doc]] = []
     try:
         local = _local_updates(rtc_dir / "ystore.db")
+        forget_old(data_dir)
         for history in read_histories(data_dir):
-            document, found = _restore_one(data_dir, history, local)
+            try:
+                document, found = _restore_one(data_dir, history, local)
+            except (RuntimeError, KeyError, TypeError, AttributeError) as broken:  # of the document, by the library
+                log.warning("a shared document is broken", extra={"path": history.path, "why": str(broken)})
+                document, found = None, Fate.BROKEN
             fates[history.path] = found
             if document is None:
                 (folder_of(data_dir) / f"{history.file_id}{SUFFIX}").unlink(missing_ok=True)
@@ -86,10 +93,18 @@ def restore_documents(data_dir: Path, rtc_dir: Path) -> dict[str, Fate]:
         (rtc_dir / name).unlink(missing_ok=True)
     _write_store(rtc_dir / "ystore.db", kept)
     _write_ids(rtc_dir / "file_ids.db", data_dir, kept)
-    if any(found is Fate.FOREIGN for found in fates.values()):
+    if any(found in (Fate.FOREIGN, Fate.BROKEN) for found in fates.values()):
         # Old tabs must not merge what they hold with what they do not know: the server asks them to reload.
         (data_dir / FOLDER / "sessions.json").unlink(missing_ok=True)
     return fates
+
+
+def forget_old(data_dir: Path) -> None:
+    """Drop histories that were last written long before the newest: no tab has been open since then."""
+    times = {path: path.stat().st_mtime for path in folder_of(data_dir).glob(f"*{SUFFIX}")}
+    for path, at in times.items():
+        if at < max(times.values()) - KEPT_S:
+            path.unlink(missing_ok=True)
 
 
 def _restore_one(data_dir: Path, history: History, local: dict[str, list[bytes]]) -> tuple[Doc | None, Fate]:
