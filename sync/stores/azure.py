@@ -24,7 +24,7 @@ from sync.errors import Corrupt, NotFound, PreconditionFailed, Transient, Unsupp
 from sync.stores import ANY, Meter, ObjectInfo, Part, Precondition
 from sync.stores.azure_container import AzureContainer
 from sync.stores.body import opened, size_of
-from sync.stores.carrier import CHUNK_BYTES, fits_obstore, quoted, user_meta
+from sync.stores.carrier import CHUNK_BYTES, Timeouts, fits_obstore, quoted, user_meta
 from sync.stores.config import StoreConfig
 
 ONE_REQUEST_BYTES = 64 * 1024 * 1024  # larger bodies are sent by the SDK as blocks and committed at once
@@ -35,8 +35,15 @@ COPY_WAIT_S = 120.0
 class AzureStore(AzureContainer):
     """One container (or a folder in it)."""
 
-    def __init__(self, config: StoreConfig, *, meter: Meter | None = None, clock: Clock | None = None) -> None:
-        super().__init__(config, meter=meter)
+    def __init__(
+        self,
+        config: StoreConfig,
+        *,
+        meter: Meter | None = None,
+        times: Timeouts | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__(config, meter=meter, times=times)
         self._clock = clock or SystemClock()
         self._aborted: set[str] = set()
 

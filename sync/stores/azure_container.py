@@ -18,19 +18,18 @@ from obstore.store import AzureStore as Bytes
 from sync.errors import Denied, NotFound, SyncError, Transient, Unsupported
 from sync.stores import Meter, StoreFacts, Writes
 from sync.stores.answers import meaning
-from sync.stores.carrier import of_text
+from sync.stores.carrier import Timeouts, of_text
 from sync.stores.config import StoreConfig
 from sync.stores.exact import ExactNames, unspeakable
 
 MAX_NAME_CHARS = 1024
-CONNECT_S = 5
-READ_S = 30
 
 
 class AzureContainer:
     """Clients, names and errors of one container."""
 
-    def __init__(self, config: StoreConfig, *, meter: Meter | None = None) -> None:
+    def __init__(self, config: StoreConfig, *, meter: Meter | None = None, times: Timeouts | None = None) -> None:
+        times = times or Timeouts()
         # The SDK writes a line for each request; ours are counted in the meter instead.
         logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
         self.facts = StoreFacts(provider="azure", writes=Writes.FULL, max_put_bytes=4_000 * 1024**2)
@@ -46,8 +45,8 @@ class AzureContainer:
             config.bucket,
             credential=sas,
             retry_total=0,
-            connection_timeout=CONNECT_S,
-            read_timeout=READ_S,
+            connection_timeout=times.connect_s,
+            read_timeout=times.read_s,
             max_single_put_size=64 * 1024 * 1024,
             max_block_size=8 * 1024 * 1024,
         )
@@ -64,8 +63,8 @@ class AzureContainer:
             },
             client_options={
                 "allow_http": True,
-                "connect_timeout": timedelta(seconds=CONNECT_S),
-                "read_timeout": timedelta(seconds=READ_S),
+                "connect_timeout": timedelta(seconds=times.connect_s),
+                "read_timeout": timedelta(seconds=times.read_s),
                 "timeout": timedelta(days=1),
             },
             retry_config={"max_retries": 0, "retry_timeout": timedelta(days=1)},
@@ -94,7 +93,7 @@ class AzureContainer:
             raise of_text(error, key, self.url, self._answered) from error
         except ValueError as error:
             raise Unsupported("the request cannot be expressed", where=key) from error
-        self._answered = True
+        self._answered = self._answered or count  # what is not counted was not sent
 
     def _full(self, key: str) -> str:
         full = self._above + key

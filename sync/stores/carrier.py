@@ -6,6 +6,7 @@ import errno
 import re
 import unicodedata
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from obstore import exceptions as obstore_errors
 
@@ -31,6 +32,15 @@ STANDARD = frozenset(
     {"Content-Disposition", "Content-Encoding", "Content-Language", "Content-Type", "Cache-Control", "Storage-Class"}
 )
 CHUNK_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. A stalled read ends after `read_s`; an upload by obstore (1 MiB at most) may take `send_s` in all."""
+
+    connect_s: float = 5.0
+    read_s: float = 30.0
+    send_s: float = 60.0  # 1 MiB at 18 kB/s
 
 
 def quoted(tag: str) -> str:

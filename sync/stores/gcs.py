@@ -18,18 +18,20 @@ from typing import Any, BinaryIO
 from sync.errors import Corrupt, Denied, NotFound, PreconditionFailed, Unsupported
 from sync.stores import ANY, Meter, ObjectInfo, Part, Precondition, StoreFacts, Writes
 from sync.stores.body import opened, size_of
+from sync.stores.carrier import Timeouts
 from sync.stores.config import StoreConfig
 from sync.stores.gcs_bucket import GcsBucket
 
 UPLOADS = ".preflight/uploads/"
 COMPOSE_MAX = 32
+MARK = "preflight-upload"  # in the metadata of a composed object: which upload made it
 
 
 class GcsStore(GcsBucket):
     """One bucket prefix."""
 
-    def __init__(self, config: StoreConfig, *, meter: Meter | None = None) -> None:
-        super().__init__(config, meter=meter)
+    def __init__(self, config: StoreConfig, *, meter: Meter | None = None, times: Timeouts | None = None) -> None:
+        super().__init__(config, meter=meter, times=times)
         self.facts = StoreFacts(provider="gcs", writes=Writes.FULL)
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
@@ -158,9 +160,24 @@ class GcsStore(GcsBucket):
                 self._compose(name, names[at : at + COMPOSE_MAX], generations[at : at + COMPOSE_MAX], {}, ANY)
                 joined.append(name)
             names, generations, step = joined, [None] * len(joined), step + 1
-        info = self._compose(key, names, generations, meta, only_if)
+        try:
+            info = self._compose(key, names, generations, {**meta, MARK: upload}, only_if)
+        except PreconditionFailed:
+            found = self._made_by(key, upload)  # a lost answer to an earlier attempt of ours is no conflict
+            if found is None:
+                raise
+            info = found
         self.abort_upload(key, upload)
         return info
+
+    def _made_by(self, key: str, upload: str) -> ObjectInfo | None:
+        blob = self._blob(key)
+        try:
+            with self._asking("head", key):
+                blob.reload(**self._call)
+        except (NotFound, Denied):
+            return None
+        return _info(key, blob) if (blob.metadata or {}).get(MARK) == upload else None
 
     def abort_upload(self, key: str, upload: str) -> None:
         for info in list(self.list(f"{UPLOADS}{upload}/")):
@@ -207,7 +224,7 @@ def _condition(only_if: Precondition) -> dict[str, Any]:
 
 def _info(key: str, blob: Any) -> ObjectInfo:
     modified = blob.updated.timestamp() if blob.updated is not None else 0.0
-    meta = {name.lower(): value for name, value in (blob.metadata or {}).items()}
+    meta = {name.lower(): value for name, value in (blob.metadata or {}).items() if name != MARK}
     md5 = base64.b64decode(blob.md5_hash) if blob.md5_hash else None
     return ObjectInfo(key, int(blob.size or 0), str(blob.generation), modified, meta, md5)
 
@@ -216,7 +233,7 @@ def _info_of_headers(key: str, headers: Mapping[str, str]) -> ObjectInfo:
     meta = {
         name.lower().removeprefix("x-goog-meta-"): value
         for name, value in headers.items()
-        if name.lower().startswith("x-goog-meta-")
+        if name.lower().startswith("x-goog-meta-") and not name.lower().endswith(MARK)
     }
     md5 = None
     for one in headers.get("x-goog-hash", "").split(","):

@@ -20,29 +20,32 @@ from google.oauth2 import service_account
 from sync.errors import Corrupt, Denied, Misconfigured, NotFound, PreconditionFailed, SyncError, Unsupported
 from sync.stores import Meter
 from sync.stores.answers import meaning
-from sync.stores.carrier import of_text
+from sync.stores.carrier import Timeouts, of_text
 from sync.stores.config import StoreConfig
 
 SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"  # least: no bucket administration
 MAX_NAME_BYTES = 1024
-TIMES_S = (5.0, 30.0)  # connect, read
 
 
 class GcsBucket:
     """Client, names and errors of one bucket."""
 
-    def __init__(self, config: StoreConfig, *, meter: Meter | None = None) -> None:
+    def __init__(self, config: StoreConfig, *, meter: Meter | None = None, times: Timeouts | None = None) -> None:
+        times = times or Timeouts()
+        self._times_s = (times.connect_s, times.read_s)
         self.meter = meter or Meter()
         self.url = config.url
         self.config = config
         self._above = f"{config.prefix}/" if config.prefix else ""
         self._answered = False
-        self._call: dict[str, Any] = {"timeout": TIMES_S, "retry": None}
+        self._call: dict[str, Any] = {"timeout": self._times_s, "retry": None}
         options = {"api_endpoint": config.endpoint} if config.endpoint else None
         self._client = storage.Client(
             project=config.project or "unused", credentials=_credentials(config), client_options=options
         )
         adapter = requests.adapters.HTTPAdapter(pool_connections=4, pool_maxsize=64, max_retries=0)
+        if not config.secret("json"):
+            self._client._http._refresh_status_codes = ()  # an emulator's 401 is no reason to renew nothing
         self._client._http.mount("https://", adapter)
         self._client._http.mount("http://", adapter)
         self._endpoint = (config.endpoint or "https://storage.googleapis.com").rstrip("/")
@@ -75,7 +78,7 @@ class GcsBucket:
         if span is not None:
             headers["Range"] = f"bytes={span[0]}-{span[1] - 1}"
         url = f"{self._endpoint}/download/storage/v1/b/{quote(self.config.bucket)}/o/{quote(blob.name, safe='')}"
-        answer = self._client._http.get(url, params=params, headers=headers, stream=True, timeout=TIMES_S)
+        answer = self._client._http.get(url, params=params, headers=headers, stream=True, timeout=self._times_s)
         try:
             if answer.status_code >= 300:
                 raise api_errors.from_http_response(answer)
@@ -109,7 +112,7 @@ class GcsBucket:
             raise of_text(error, key, self.url, self._answered) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise of_text(error, key, self.url, self._answered) from error
-        self._answered = True
+        self._answered = self._answered or count  # what is not counted was not sent
 
     def _of_answer(self, error: Exception, verb: str, key: str) -> SyncError:
         answer: Any = getattr(error, "response", None)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from sync.errors import Corrupt, Misconfigured, NotFound, PreconditionFailed, Transient, Unsupported
 from sync.stores import ANY, Meter, Precondition, StoreFacts, Writes
-from sync.stores.carrier import fits_obstore
+from sync.stores.carrier import Timeouts, fits_obstore
 from sync.stores.config import StoreConfig
 from sync.stores.exact import ExactNames, unspeakable
 from sync.stores.places import configured_place, discovered_place
 from sync.stores.profiles import Profile, profile_for
-from sync.stores.s3_clients import Clients, Timeouts
+from sync.stores.s3_clients import Clients
 from sync.stores.s3_errors import translated
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from threading import Lock, local
@@ -17,6 +17,7 @@ from botocore.config import Config
 from botocore.utils import parse_timestamp
 from obstore.store import S3Store as Bytes
 
+from sync.stores.carrier import Timeouts
 from sync.stores.config import StoreConfig
 from sync.stores.profiles import Profile
 
@@ -24,15 +25,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CONNECTIONS = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds. A stalled read ends after `read_s`; an upload by obstore (1 MiB at most) may take `send_s` in all."""
-
-    connect_s: float = 5.0
-    read_s: float = 30.0
-    send_s: float = 60.0  # 1 MiB at 18 kB/s
 
 
 class Clients:

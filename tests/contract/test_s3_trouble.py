@@ -11,10 +11,10 @@ import pytest
 
 from sync.errors import Denied, Misconfigured, NotFound, PreconditionFailed, Throttled, Transient, Unsupported
 from sync.stores import ABSENT, Store
+from sync.stores.carrier import Timeouts
 from sync.stores.config import StoreConfig
 from sync.stores.retry import Patience, Retrying
 from sync.stores.s3 import S3Store
-from sync.stores.s3_clients import Timeouts
 from sync.stores.secret import Secret
 from tests.support.faultproxy import FaultProxy, Faults
 from tests.support.moto import S3Server
