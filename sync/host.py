@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 import uuid
 from collections import deque
@@ -27,6 +28,8 @@ from sync.stores import Store
 from sync.stores.asking import Asking
 from sync.stores.retry import Retrying
 from sync.work import Noted, World
+
+log = logging.getLogger(__name__)
 
 PARTS_AT_ONCE = 4  # of one large file
 STATUS_EVERY_S = 10.0
@@ -170,7 +173,10 @@ class Host:
         if state is last and age_s < (STATUS_SOON_S if is_moving else STATUS_EVERY_S):
             return
         self._written = (state, self._clock.monotonic())
-        write_status(self._settings.state_dir, self.status())
+        try:
+            write_status(self._settings.state_dir, self.status())
+        except OSError as error:  # a full disk: the document grows stale and says so; saving goes on
+            log.warning("The status cannot be written", extra={"error": str(error)})
 
     def status(self) -> Status:
         """The present status."""

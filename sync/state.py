@@ -70,8 +70,11 @@ class Journal:
     def commit(self) -> None:
         """Make everything since the last commit durable, at once or not at all."""
         if self._open:
-            self._db.execute("COMMIT")
-            self._open = False
+            try:
+                self._db.execute("COMMIT")
+            except sqlite3.OperationalError as error:  # a full disk: what is lost is compared again, and nothing else
+                log.warning("The journal cannot be written", extra={"error": str(error)})
+            self._open = self._db.in_transaction
 
     def close(self) -> None:
         """Commit and let go of the file."""
