@@ -138,9 +138,13 @@ class DiskFiles:
 
     def temp(self, name: str, *, keep: bool = False) -> BinaryIO:
         """See `Files`."""
-        os.makedirs(self._private, mode=0o700, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (0 if keep else os.O_TRUNC)
-        return os.fdopen(os.open(f"{self._private}/{name}", flags, 0o600), "r+b", buffering=0)
+        try:
+            fd = os.open(f"{self._private}/{name}", flags, 0o600)
+        except FileNotFoundError:
+            os.makedirs(self._private, mode=0o700, exist_ok=True)
+            fd = os.open(f"{self._private}/{name}", flags, 0o600)
+        return os.fdopen(fd, "r+b", buffering=0)
 
     def discard(self, name: str) -> None:
         """See `Files`."""
