@@ -74,6 +74,7 @@ class _Everything:
         facts = self._board.facts
         yield from node(self._board, facts)
         yield from checks(facts)
+        yield from budget(facts)
         yield from children(facts)
         yield from monitor(facts)
         yield from sync(self._board, facts)
@@ -133,6 +134,23 @@ def checks(facts: Facts) -> Iterator[Metric]:
         if one.get("kind") == "reallocate":
             done.add_metric([str(one.get("reason", "")), "accepted" if one.get("done") else "refused"], 1.0)
     yield done
+
+
+def budget(facts: Facts) -> Iterator[Metric]:
+    """What the fleet's ledger said. It is only asked when a check would reject the node; else there is no series."""
+    report = facts.report or {}
+    fleet = report.get("fleet") or {}
+    asked = any(one.get("severity") == "reject" and one.get("status") == "fail" for one in report.get("checks", ()))
+    if not asked or not fleet.get("readable"):
+        return
+    left = max(0.0, float(fleet.get("tokens", 0)) - float(fleet.get("tokens_used", 0)))
+    yield _gauge("preflight_budget_tokens_remaining", "reallocations that the group may still ask for", left)
+    breaker = GaugeMetricFamily(
+        "preflight_breaker_open", "1: so many nodes fail it that it is no node's fault", labels=["check"]
+    )
+    for name in fleet.get("demoted", ()):
+        breaker.add_metric([str(name)], 1.0)
+    yield breaker
 
 
 def named_readings(readings: Mapping[str, float]) -> Iterator[Metric]:

@@ -14,7 +14,7 @@ from typing import Any
 from preflight import logs
 from preflight.assessment import assess, setup_from
 from preflight.checks import all_checks
-from preflight.evidence import finding_document, report_document
+from preflight.evidence import finding_document, local_evidence, report_document
 from preflight.model import Finding, Status
 from preflight.platforms import detect
 from sync.clock import SystemClock
@@ -52,5 +52,8 @@ def examine_node(environ: Mapping[str, str]) -> int:
     if on_terminal:
         print_report(report, console)
     document = report_document(report)
-    say(report={**document, "checks": [titled(one) for one in document["checks"]]})
+    fleet = [one.get("fleet") for one in local_evidence(setup.state_dir)][-1:]
+    say(
+        report={**document, "checks": [titled(one) for one in document["checks"]], "fleet": fleet[0] if fleet else None}
+    )
     return 0

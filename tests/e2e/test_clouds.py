@@ -111,6 +111,7 @@ def test_an_unfit_node_without_a_token_is_kept(tmp_path: Path) -> None:
         one.wait_ready()
         survives(prober, imds)
         assert one.report()["verdict"] == "degraded"
+        assert "preflight_budget_tokens_remaining 0.0" in one.probe("/metrics")[1]
 
 
 def test_an_unfit_node_with_a_token_is_handed_back_once_and_waits(tmp_path: Path) -> None:
