@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sync import conduct
+from sync import conduct, pulling
 from sync.agenda import Agenda, Gone, home
 from sync.clock import Clock
 from sync.errors import Denied, DiskFull, LeaseLost, Misconfigured, SyncError, Throttled
@@ -46,12 +46,6 @@ from sync.work import (
 
 log = logging.getLogger(__name__)
 
-DEBOUNCE_S = 0.05  # events of one save come within a few milliseconds
-DEBOUNCE_MOST_S = 0.25  # a busy folder elsewhere delays nobody's save by more
-AUDIT_LEAST_S = 30.0
-AUDIT_COST = 200  # an audit that takes 0.7 s comes every 140 s: 0.5 % of a core
-SLICE_S = 0.05  # of a walk, between looks at what workers answered
-BACKLOG = 20_000  # a walk waits while more than this is pending: memory stays bounded
 REPULL_AFTER_S = 25.0  # past the term of the node before us: its last request has ended by then
 OFFLINE_AFTER = 3  # failures in a row: one reset is no outage
 OUTAGE_MOST_S = 30.0
@@ -250,15 +244,15 @@ class Engine:
                 self._end(path)
                 self.journal.drop(path)
                 self.agenda.drop_gone(path)
-                conduct.fetch_one(self, path)
+                pulling.fetch_one(self, path)
             case Fetched():
                 self._end(outcome.path)
                 self._worked()
-                conduct.fetched(self, outcome, now_s)
+                pulling.fetched(self, outcome, now_s)
             case Placed():
                 self._placed(outcome, now_s)
             case Listed():
-                conduct.listed(self, outcome, now_s)
+                pulling.listed(self, outcome, now_s)
             case Leased(error=error):
                 self._leased(error, now_s)
             case Expired():
@@ -315,7 +309,7 @@ class Engine:
             self._settle_restore(path)
         for path in outcome.later:
             self._again_in_restore(path, now_s)
-        conduct.placed(self, outcome)
+        pulling.placed(self, outcome)
         if outcome.error is not None:
             self._failed("", outcome.error, now_s)
 

@@ -83,7 +83,7 @@ def _is_large(item: Pending) -> bool:
 
 
 def _delete(engine: Engine, now_s: float, room: int) -> None:
-    from sync.conduct import verify_root
+    from sync.root import verify_root
 
     due_s = engine.agenda.deletes_due_s()
     if due_s is None:
