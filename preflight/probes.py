@@ -103,7 +103,8 @@ def report_document(board: Board) -> Mapping[str, Any] | None:
     """The last report; for wrong settings, what would stand in its place."""
     facts = board.facts
     if facts.report is not None:
-        return facts.report
+        status = board.sync()
+        return {**facts.report, "bucket": status.capability} if status is not None else facts.report
     if not facts.faults and not facts.report_error:
         return None
     why = "the settings are wrong" if facts.faults else facts.report_error
@@ -152,7 +153,7 @@ def page_document(board: Board) -> dict[str, Any]:
         "release": release(),
         "up_s": board.clock.monotonic() - facts.started_s,
         "faults": facts.faults,
-        "warnings": facts.warnings,
+        "warnings": (*facts.warnings, *(sync.get("capability") or {}).get("notes", ())),
         "report": report and {"verdict": report["verdict"], "checks": [_shown(one) for one in report["checks"]]},
         "findings": [_shown(one) for one in facts.findings],
         "sync": {name: sync.get(name) for name in SYNC_SHOWN} | {"conflict_count": len(sync.get("conflicts", ()))},

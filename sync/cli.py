@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -109,6 +109,8 @@ def _status_lines(found: Status, *, is_stale: bool) -> Iterable[str]:
     yield f"pending    {found.pending_files} files, {found.pending_bytes} bytes, oldest {found.oldest_pending_s:.1f} s"
     for path in found.pending:
         yield f"           {path!r}"
+    for note in cast("list[str]", found.capability.get("notes", [])):
+        yield f"bucket     {note}"
     if found.held_count:
         yield f"held       {found.held_count} deletes"
     for conflict in found.conflicts:

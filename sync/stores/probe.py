@@ -61,11 +61,32 @@ class Capability:
         """What does not work, in the order of asking."""
         return tuple(step for step in self.steps if step.outcome not in {Outcome.WORKS, Outcome.UNTRIED})
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of this bucket, each once, without naming it; empty when it can do everything."""
+        found = []
+        if self.facts.writes is not Writes.FULL and self.steps and self.usable:
+            found.append(
+                f"the bucket's server does not compare versions ({self.facts.writes.value}): "
+                "use this folder from one node at a time"
+            )
+        for step in self.missing:
+            if step.outcome is Outcome.DENIED:
+                found.append(f"the bucket's policy denies {step.name}: {step.fix}")
+            elif step.outcome is Outcome.BROKEN:
+                found.append(f"the bucket does not do {step.name} right: {step.why}")
+        return tuple(found)
+
     def to_json(self) -> dict[str, object]:
         """For the status document, the report and the page."""
         facts = asdict(self.facts)
         facts["writes"] = self.facts.writes.value
-        return {"facts": facts, "usable": self.usable, "steps": [asdict(step) for step in self.steps]}
+        return {
+            "facts": facts,
+            "usable": self.usable,
+            "notes": list(self.notes),
+            "steps": [asdict(step) for step in self.steps],
+        }
 
 
 def probe(store: Store) -> Capability:

@@ -89,8 +89,9 @@ def test_a_versioned_bucket_makes_forbid_overwrite_void(monkeypatch: pytest.Monk
     with dialect_server(OSS, versioned=True) as server:
         monkeypatch.setenv("http_proxy", server.proxy)
         store = S3Store(server.config("user"))
-        probe(store)
+        capability = probe(store)
         assert store.facts.writes is Writes.NONE
+        assert "one node at a time" in capability.notes[0]
 
 
 def policy(*missing: str) -> object:
@@ -129,6 +130,10 @@ def test_the_documents_policy_lacks_only_the_rights_about_parts(monkeypatch: pyt
         capability = probe(S3Store(server.config("alice"), profile=AWS_PROFILE))
         assert capability.usable
         assert [step.name for step in capability.missing] == ["list_parts", "abort"]
+        assert capability.notes == (
+            "the bucket's policy denies list_parts: allow s3:ListMultipartUploadParts",
+            "the bucket's policy denies abort: allow s3:AbortMultipartUpload",
+        )
         assert capability.facts.writes is Writes.FULL
 
 
