@@ -274,8 +274,7 @@ def test_open_tabs_heal_on_the_next_node(browser: Browser, server: S3Server, tmp
         one.do("keyboard.type", " #mid-keystroke")
         first.vanish()
     one.wait(".jp-Dialog", timeout_s=60)  # "Server Connection Error"
-    one.dismiss()
-    one.click(".jp-Notebook .cm-content >> nth=0")
+    one.click_through(".jp-Notebook .cm-content >> nth=0")
     one.do("keyboard.press", "End")
     one.do("keyboard.type", " #while-down")
     with second:

@@ -104,6 +104,18 @@ class Page:
             self.do("click", ".jp-Dialog .jp-Dialog-button >> nth=-1")
             self.do("waitForTimeout", 200)
 
+    def click_through(self, selector: str, tries: int = 15) -> None:
+        """Click, however many dialogs come up in between."""
+        for _ in range(tries):
+            self.dismiss()
+            try:
+                self.do("click", selector, {"timeout": 2000})
+            except AssertionError:
+                continue
+            if not self.do("isVisible", ".jp-Dialog"):
+                return
+        raise AssertionError(f"{selector} could not be clicked")
+
     def screenshot(self, name: str) -> Path:
         """Kept under tests/artefacts, for people."""
         ARTEFACTS.mkdir(parents=True, exist_ok=True)
