@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import errno
 import json
 import os
 from dataclasses import dataclass, field
@@ -82,12 +83,22 @@ def status_path(state_dir: Path) -> Path:
 
 
 def write_status(state_dir: Path, status: Status) -> None:
-    """Replace the document atomically (readers never see half of it)."""
+    """Replace the document atomically; on a full disk in place (a reader of half of it sees none)."""
     path = status_path(state_dir)
     path.parent.mkdir(parents=True, exist_ok=True)
     temp = path.with_suffix(".tmp")
-    temp.write_text(status.to_json())
-    os.replace(temp, path)
+    body = status.to_json().encode()
+    try:
+        temp.write_bytes(body)
+        os.replace(temp, path)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        # A full disk is what people must hear of: the old document's own blocks take the new one.
+        temp.unlink(missing_ok=True)
+        with path.open("r+b") as file:
+            file.write(body)
+            file.truncate()
 
 
 def read_status(state_dir: Path) -> Status | None:
