@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup setup-dev up test lint bench lock docs clean images images-test images-test-long images-lock
+.PHONY: help setup setup-dev up test lint bench lock docs clean images images-test images-test-long images-lock torture
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 22
@@ -45,6 +45,10 @@ up: setup ## check this machine, restore the folder, open JupyterLab on http://l
 test: setup-dev ## all tests; installs and starts the servers that they need
 	tests/servers/install
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+torture: setup-dev ## simulated lifetimes and real processes for HOURS=n; SEED=n replays one
+	tests/servers/install
+	$(BIN)/python -m tests.torture
 
 lint: setup-dev ## style, types, import contracts
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from sync.lease import TERM_S
 from sync.status import State
 from tests.support.faultproxy import FaultProxy, Faults
 from tests.support.moto import S3Server
@@ -106,6 +107,7 @@ def zombie(folder: Path, seed: int) -> Counter[str]:
         old.write(first.data / "new.txt", b"also unseen")
         with second:
             second.wait_saved()
+            time.sleep(TERM_S)  # the first one may write for as long as it knows of nothing better
             new = Writer(second.data, rng, "new")
             new.write(second.data / "thesis.txt", b"version two")
             time.sleep(0.3)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from sync.clock import SystemClock
 from sync.disk import DiskFiles
 from sync.errors import LeaseLost
 from sync.scan import Diff
+from sync.status import State, Status, read_status, write_status
 from sync.stores import Writes
 from sync.stores.retry import Patience, Retrying
 from sync.tree import Entry, Row
@@ -139,3 +142,21 @@ def test_a_folder_that_took_the_name_of_another(rig: Rig) -> None:
     rig.engine.mark("")  # all that the watcher rings for
     rig.rest(3).work()
     assert rig.objects() == {"f/e/x.txt"}
+
+
+def test_the_status_is_told_on_a_full_disk(tmp_path: Path) -> None:
+    """Torture: the state folder shares the full disk; the child died of it, and nobody heard why."""
+    at = tmp_path / "small"
+    at.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "full", str(at)], check=True)
+    try:
+        write_status(at, Status(state=State.RESTORING))
+        with contextlib.suppress(OSError), (at / "ballast").open("wb", buffering=0) as ballast:
+            while True:
+                ballast.write(bytes(512))
+        write_status(at, Status(state=State.FAILED, why="The disk is full"))
+        told = read_status(at)
+        assert told is not None
+        assert told.state is State.FAILED
+    finally:
+        subprocess.run(["umount", "-l", str(at)], check=True)
