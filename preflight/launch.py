@@ -6,6 +6,7 @@ On a platform nothing here ends the process with an error: there, a non-zero exi
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from sync.clock import Clock
 from sync.status import State, Status
 
 log = logging.getLogger(__name__)
+UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 GONE_WITHIN_S = 120.0  # a node that was handed back is stopped by then, or it stays ours
 
 
@@ -58,7 +60,7 @@ class Launch:
             return self._run(settings, faults)
         except Exception:  # part of the supervisor's named place: see loop.py
             log.exception("preflight met a bug of its own")
-            if self._is_ones_own_machine():
+            if self._may_fail():
                 return 1
             # Probes go on answering: another node would run into the same bug.
             self.board.post(report_error="preflight met a bug of its own: its log says more")
@@ -77,12 +79,17 @@ class Launch:
             return self._refuse(faults)
         return self._start()
 
-    def _is_ones_own_machine(self) -> bool:
-        """Also when the bug came before the platform was known: then whatever hints at one counts."""
-        if hasattr(self, "platform"):
-            return self.platform.name == "none"
+    def _may_fail(self) -> bool:
+        """Whether an exit code other than 0 costs nothing: only surely off a platform.
+
+        A node's UUID in SALAD_MACHINE_ID means Salad also while its metadata service does not answer yet (people who
+        set the variable by hand write other words into it).
+        """
         forced = self.environ.get("PREFLIGHT_PLATFORM", "").strip().lower()
-        return forced == "none" or (forced in ("", "auto") and not self.environ.get("SALAD_MACHINE_ID"))
+        if forced == "none":
+            return True
+        known = hasattr(self, "platform") and self.platform.name != "none"
+        return not known and UUID.fullmatch(self.environ.get("SALAD_MACHINE_ID", "").strip()) is None
 
     # --- before anything starts ---------------------------------------------------------------------------------
 
@@ -111,7 +118,7 @@ class Launch:
     def _refuse(self, faults: Sequence[str]) -> int:
         for fault in faults:
             self.face.problem(fault)
-        if self.platform.name == "none":
+        if self._may_fail():
             return 2
         self.board.post(stage=Stage.BAD_SETTINGS, faults=tuple(faults))
         log.error("the settings are wrong: the container stays up and shows them, and does nothing else")
@@ -142,7 +149,7 @@ class Launch:
         outcome = self._examine()
         if self.signals.count:
             return 0
-        if self.platform.name == "none" and (wrong := account_faults(outcome, plan.store_variables)):
+        if self._may_fail() and (wrong := account_faults(outcome, plan.store_variables)):
             for fault in wrong:
                 self.face.problem(fault)
             return 2
@@ -238,7 +245,7 @@ class Launch:
         if status.state is State.RESTORING or status.restored:
             self.face.restore(status.restore, done=status.restored)
         wrong = status.state is State.FAILED and not status.restored and not self.exit_code
-        if wrong and self.platform.name == "none" and not self.board.facts.app_ok and self.board.facts.sync_expected:
+        if wrong and self._may_fail() and not self.board.facts.app_ok and self.board.facts.sync_expected:
             self.exit_code = 2
             told = f"{self.store_variables}: {status.why}"
             self.face.problem(f"{told}; {status.hint}" if status.hint else told)

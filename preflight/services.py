@@ -8,6 +8,7 @@ import logging
 import re
 import subprocess
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ __all__ = ["Command", "Plan"]
 log = logging.getLogger(__name__)
 JUPYTER_LINE = re.compile(r"^\[([DIWEC]) \d{4}-\d\d-\d\d [\d:.]+ (\w+)\] ?(.*)$")
 LEVELS = {"D": logging.DEBUG, "I": logging.INFO, "W": logging.WARNING, "E": logging.ERROR, "C": logging.CRITICAL}
+LAST_LINES = 30
 FLUSH_ROOM_S = 5.0  # beyond sync's own flush deadline: it says what stayed unsaved and gives the lease back
 
 
@@ -150,7 +152,7 @@ class Plan:
 
         def started(name: str, process: subprocess.Popen[bytes]) -> None:
             if process.stdout is not None:
-                read = partial(_heed, board) if name == "monitor" else _retell
+                read = partial(_heed if name == "monitor" else _retell, board)
                 threading.Thread(target=read, args=(process,), name=f"{name}-output", daemon=True).start()
 
         return started
@@ -174,10 +176,10 @@ def _heed(board: Board, process: subprocess.Popen[bytes]) -> None:
                 board.post(stage=Stage.OPEN)
 
 
-def _retell(process: subprocess.Popen[bytes]) -> None:
-    """JupyterLab's lines in our form."""
+def _retell(board: Board, process: subprocess.Popen[bytes]) -> None:
+    """JupyterLab's lines in our form: warnings at once, everything near its end when it dies unasked."""
     jupyter = logging.getLogger("jupyterlab")
-    level = logging.INFO
+    level, last = logging.INFO, deque[str](maxlen=LAST_LINES)
     assert process.stdout is not None
     with process.stdout as stream:
         for raw in stream:
@@ -185,4 +187,7 @@ def _retell(process: subprocess.Popen[bytes]) -> None:
             if found := JUPYTER_LINE.match(line):
                 level, line = LEVELS[found[1]], found[3]
             if line.strip():
+                last.append(line)
                 jupyter.log(level if level > logging.INFO else logging.DEBUG, "%s", line)
+    if board.facts.stage is not Stage.STOPPING and last:
+        jupyter.warning("its last lines", extra={"lines": list(last)})

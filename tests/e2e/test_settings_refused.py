@@ -78,3 +78,16 @@ def test_on_a_platform_the_container_stays_up_and_says_why(tmp_path: Path) -> No
             assert "AWS_SECRET_ACCESS_KEY" in node.output()
             assert not imds.reallocations
             assert node.terminate() == 0
+
+
+def test_a_salad_node_whose_metadata_service_is_silent_is_not_burned(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        environ = {
+            "SALAD_MACHINE_ID": "5f0c3a52-0000-4000-8000-00000000000e",
+            "SALAD_METADATA_URI": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "PREFLIGHT_ON_REJECT": "maybe",
+        }
+        with Node(tmp_path / "node", environ) as node:
+            until(lambda: "PREFLIGHT_ON_REJECT" in node.probe("/report")[1], 40, node.output)
+            assert node.probe("/startupz")[0] == 200
+            assert node.terminate() == 0
