@@ -284,3 +284,14 @@ def test_a_local_folder_needs_no_network(tmp_path: Path) -> None:
 def test_the_public_speed_test_is_off_unless_asked_for(tmp_path: Path) -> None:
     with pytest.raises(NotExpected, match="PREFLIGHT_SPEEDTEST=1"):
         measure("reference.speedtest", context(tmp_path))
+
+
+def test_icmp_counts_only_what_came_back_and_needs_no_privilege_to_survive(tmp_path: Path, quiet_port: int) -> None:
+    where = context(tmp_path, endpoint=f"http://127.0.0.1:{quiet_port}")
+    try:
+        reading = measure("reference.icmp", where)
+    except (NotExpected, Unmeasured):
+        return  # no raw sockets here, or nothing answers: said, not counted as slow
+    assert isinstance(reading.value, float)
+    assert reading.value < 0.5
+    assert len(reading.detail["samples"]) == 5 - int(str(reading.detail["lost"])) - 1  # type: ignore[arg-type]
