@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
-from preflight.readiness import Gate, ask_file, ask_url
+from preflight.board import Board
+from preflight.readiness import Gate, Watch, Word, ask_file, ask_url
+from preflight.supervisor import Readiness, Service, Started, Tick, View, step
+from sync.clock import SystemClock
 from sync.status import State, Status
+from tests.support.wait import until
 
 GATE = Gate(offline_after_s=20.0)
 
@@ -81,3 +86,36 @@ def test_ready_urls() -> None:
         server.shutdown()
         server.server_close()
     assert not ask_url(f"{root}/200").ok
+
+
+def test_a_bug_while_asking_does_not_end_the_asking(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    board = Board(SystemClock(), tmp_path)
+    view = View.of((Service("app"),))
+    for event in (Tick(), Started("app", 4242)):
+        view, _ = step(view, event, 0.0)
+    board.post(view=view)
+    asked: list[float] = []
+    posted: list[object] = []
+
+    def ask(running_s: float) -> Word:
+        asked.append(running_s)
+        if len(asked) == 1:
+            raise RuntimeError("a bug of ours")
+        return Word(True)
+
+    watch = Watch(
+        board,
+        clock=SystemClock(),
+        gate=GATE,
+        ask=ask,
+        post=posted.append,
+        on_sync=lambda _: None,
+        on_ready=lambda: None,
+    )
+    with caplog.at_level(logging.ERROR):
+        watch.start()
+        until(lambda: board.facts.app_ok, 20)
+        watch.stop()
+        watch.join(5)
+    assert "asking met a bug of ours" in caplog.text
+    assert Readiness("app", 4242, ok=True) in posted
