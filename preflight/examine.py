@@ -1,7 +1,7 @@
 """Run, judge, confirm, decide: from a node to a Report. Acts on nothing; `reallocation.hand_back` does.
 
-The bucket's ledger is read while the checks run. Whatever hangs (a driver, a disk, the bucket), the Report is
-there within the hard cap.
+The bucket's ledger is read only when a node may have to go, beside the second look. Whatever hangs (a driver,
+a disk, the bucket), the Report is there within the hard cap.
 """
 
 from __future__ import annotations
@@ -71,7 +71,6 @@ def examine(
     """The node, examined. `on_finding` hears of every check as it ends, before anything is confirmed."""
     started = clock.monotonic()
     checks = setup.checks if setup.checks is not None else start_checks()
-    fleet_reading = _LedgerReading(setup, platform, clock)
 
     def context(round_number: int, first: Sequence[Measurement] = ()) -> Context:
         return Context(
@@ -93,13 +92,15 @@ def examine(
     findings = judge(measurements, setup.policy)
     suspects = [finding.name for finding in findings if may_reject(finding)]
     confirmations: tuple[Measurement, ...] = ()
+    fleet = no_ledger("nothing here needed it")
     if suspects:
+        reading = _LedgerReading(setup, platform, clock)
         left_s = hard_cap_s - (clock.monotonic() - started) - 0.5
         again = [check for check in checks if check.name in suspects]
         confirmations = _round(again, context(1, measurements), None, left_s)
         findings = confirm(findings, judge(confirmations, setup.policy))
-    left_s = max(0.1, min(LEDGER_S, hard_cap_s - (clock.monotonic() - started) - 0.2))
-    fleet = fleet_reading.result(left_s) if suspects else Fleet(readable=True, why_not="")
+        left_s = hard_cap_s - (clock.monotonic() - started) - 0.2
+        fleet = reading.result(max(0.1, min(LEDGER_S, left_s)))
     decision = decide(findings, setup.policy, fleet)
     report = Report(
         verdict=decision.verdict,
