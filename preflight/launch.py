@@ -10,7 +10,6 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from preflight import examination, metrics, processes, server, services
 from preflight.board import Board, Stage
@@ -18,6 +17,7 @@ from preflight.desk import Desk
 from preflight.errors import BadSettings
 from preflight.examination import Outcome
 from preflight.loop import Loop, Signals
+from preflight.outcomes import account_faults, kept_report, last_words
 from preflight.page import page
 from preflight.platforms import Platform, detect
 from preflight.readiness import Gate, Watch
@@ -269,34 +269,6 @@ class _Preparing(threading.Thread):
         self.join()
         if self._failed is not None:
             raise self._failed
-
-
-def last_words(status: Status | None) -> str:
-    """What somebody who stopped the node wants to know."""
-    if status is None:
-        return "Stopped. Whether everything is saved is not known."
-    if status.pending_files:
-        return f"Stopped. {status.pending_files} files are not saved: they are in the folder on this machine."
-    return f"Stopped. Everything is saved in {status.store}." if status.store else "Stopped. Nothing is saved."
-
-
-def kept_report(report: Mapping[str, Any], waited_s: float) -> dict[str, Any]:
-    """The report of a node that was handed back and is still here: used, degraded, not asked for again."""
-    why = f"the platform accepted, but the node was still alive {waited_s:.0f} s later"
-    action = {**report.get("action", {}), "outcome": f"node kept: {why}"}
-    return {**report, "verdict": "degraded", "action": action, "trace": [*report.get("trace", ()), f"node kept: {why}"]}
-
-
-def account_faults(outcome: Outcome, variables: str) -> list[str]:
-    """Wrong credentials or a bucket that does not exist: on a machine of the user's own, a reason not to start."""
-    checks = (outcome.report or {}).get("checks", ())
-    return [
-        f"{variables}: {check.get('why')} {check.get('advice') or ''}".strip()
-        for check in checks
-        if check.get("status") == "fail"
-        and check.get("blame") == "account"
-        and str(check.get("name")).startswith("bucket.")
-    ]
 
 
 def up(environ: Mapping[str, str], command: Sequence[str], clock: Clock) -> int:
