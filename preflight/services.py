@@ -51,6 +51,8 @@ class Plan:
         self._environ = dict(environ) | {
             "PREFLIGHT_STATE_DIR": str(settings.state_dir.absolute()),
             "PREFLIGHT_DATA_DIR": str(settings.data_dir.absolute()),
+            "PREFLIGHT_PORT": str(settings.port),
+            "PREFLIGHT_PROBE_PORT": str(settings.probe_port),
             reporting.VARIABLE: str(app_metrics.socket_path(settings.state_dir)),
         }
 
