@@ -15,6 +15,7 @@ from sync.clock import Clock, SystemClock
 from sync.control import ControlServer
 from sync.errors import SyncError
 from sync.host import Host
+from sync.memory import give_back, use_few_arenas
 from sync.settings import SyncSettings
 from sync.status import State, Status, write_status
 from sync.stores import Store
@@ -26,6 +27,7 @@ from sync.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
+TRIM_AFTER_S = 5.0  # of quiet
 POLL_COST = 20
 POLL_S = 5.0  # between scans where the kernel refuses to watch
 
@@ -55,6 +57,7 @@ def host_of(settings: SyncSettings, config: StoreConfig, clock: Clock, *, is_mir
 
 def run_child(settings: SyncSettings, *, once: bool = False) -> int:
     """Live until SIGTERM; returns the exit code."""
+    use_few_arenas()
     clock = SystemClock()
     stop = Stop()
     before = {n: signal.signal(n, stop) for n in (signal.SIGTERM, signal.SIGINT)}
@@ -99,6 +102,7 @@ class Child:
         self._watcher = Watcher(settings.data_dir, self._mark, self._lost)
         self._missed = False
         self._folders = 0
+        self._trim_s: float | None = None  # when free memory goes back to the system
         self._is_polling = False
         self._next_check_s = 0.0
         stop.wake = self._primary.engine.wake
@@ -127,6 +131,7 @@ class Child:
                     break
                 primary.turn(lambda: self._stop.level > 0 or (once and primary.engine.is_idle()))
                 self._look_after_watcher()
+                self._look_after_memory()
                 if primary.engine.restored and not self._mirrors and len(self._settings.stores) > 1:
                     self._start_mirrors()
             return self._flush(once=once)
@@ -136,6 +141,14 @@ class Child:
             for mirror in self._mirrors:
                 mirror.end()
             primary.stop()
+
+    def _look_after_memory(self) -> None:
+        """Once after each piece of work, when it has been quiet for a while."""
+        if not self._primary.engine.is_idle():
+            self._trim_s = self._clock.monotonic() + TRIM_AFTER_S
+        elif self._trim_s is not None and self._clock.monotonic() >= self._trim_s:
+            self._trim_s = None
+            give_back()
 
     def _look_after_watcher(self) -> None:
         now_s = self._clock.monotonic()
