@@ -109,6 +109,8 @@ def run(case: Case, server: S3Server, home: Path) -> Seen:
             **case.environ,
             **(case.gpu.environ() if case.gpu else {}),
         }
+        if case.first_process_only:
+            environ["PREFLIGHT_CUDA_FAKE_ONCE"] = str(home / "once")
         clock = SkewedClock(case.skew_s)
         checks = tuple(
             one for one in start_checks() if one.name not in LEFT_OUT and (one.lane == "gpu") == bool(case.gpu)

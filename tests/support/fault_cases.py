@@ -40,6 +40,7 @@ class Case:
     data_dir: str = ""
     endpoint: str = ""  # instead of the proxy
     slow_bucket_only: bool = False  # a second store is fast
+    first_process_only: bool = False  # the driver's fault is gone when a second process looks
 
 
 def answer(status: str, code: str = "", *, headers: str = "", body: bytes | None = None) -> bytes:
@@ -188,6 +189,17 @@ def gpu_cases() -> Iterator[Case]:
     yield Case("damaging link", "gpu.copy_errors", (NODE,), node=True, gpu=profile().but(cuda={"CORRUPT": "h2d"}))
 
 
+def passing_gpu_cases() -> Iterator[Case]:
+    """Faults of card and driver that a second look, in a fresh process, does not find again."""
+    faults = {
+        "stuck": {"STUCK": "0x1000:0x10"}, "wrong": {"WRONG": "always"}, "damaged": {"CORRUPT": "h2d"},
+        "kernel failed": {"RC": "cuLaunchKernel=719"}, "no device": {"RC": "cuInit=100"}, "hung": {"HANG": "cuInit"},
+        "died": {"SEGV": "cuInit"}, "slow": {"H2D": "0.5e9"},
+    }  # fmt: skip
+    for (name, cuda), machine in zip(faults.items(), itertools.cycle(sorted(PROFILES)), strict=False):
+        yield Case(f"{machine}: {name}, once", gpu=profile(machine).but(cuda=cuda), first_process_only=True)
+
+
 def transient(cases: Iterator[Case]) -> Iterator[Case]:
     """The same network faults, but only for the first two requests: nothing of the kind may cost a node."""
     import dataclasses
@@ -200,4 +212,4 @@ def transient(cases: Iterator[Case]) -> Iterator[Case]:
 
 def all_cases() -> tuple[Case, ...]:
     """The matrix."""
-    return (*bucket_cases(), *transient(bucket_cases()), *machine_cases(), *gpu_cases())
+    return (*bucket_cases(), *transient(bucket_cases()), *machine_cases(), *gpu_cases(), *passing_gpu_cases())
