@@ -35,6 +35,8 @@ COPY_WAIT_S = 120.0
 class AzureStore(AzureContainer):
     """One container (or a folder in it)."""
 
+    page_keys = 5000  # what one listing request asks for, and the most that the service gives
+
     def __init__(
         self,
         config: StoreConfig,
@@ -51,7 +53,7 @@ class AzureStore(AzureContainer):
         above = self._above + prefix
         with self._asking("list", prefix, count=False):
             pages = self._container.list_blobs(
-                name_starts_with=above or None, include=["metadata"], results_per_page=5000
+                name_starts_with=above or None, include=["metadata"], results_per_page=self.page_keys
             ).by_page()
         while True:
             with self._asking("list", prefix):

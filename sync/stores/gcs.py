@@ -30,6 +30,8 @@ MARK = "preflight-upload"  # in the metadata of a composed object: which upload 
 class GcsStore(GcsBucket):
     """One bucket prefix."""
 
+    page_keys = 1000  # what one listing request asks for
+
     def __init__(self, config: StoreConfig, *, meter: Meter | None = None, times: Timeouts | None = None) -> None:
         super().__init__(config, meter=meter, times=times)
         self.facts = StoreFacts(provider="gcs", writes=Writes.FULL)
@@ -38,7 +40,7 @@ class GcsStore(GcsBucket):
         hidden = not prefix.startswith(UPLOADS)
         with self._asking("list", prefix, count=False):
             pages = self._client.list_blobs(
-                self._bucket, prefix=self._above + prefix, page_size=1000, fields=FIELDS, **self._call
+                self._bucket, prefix=self._above + prefix, page_size=self.page_keys, fields=FIELDS, **self._call
             ).pages
         while True:
             with self._asking("list", prefix):

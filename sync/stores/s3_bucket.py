@@ -29,6 +29,8 @@ HINT_404 = "check the endpoint: some providers want https://bucket.endpoint, not
 class S3Bucket:
     """One bucket prefix on a server that speaks S3."""
 
+    page_keys = 1000  # what one listing request asks for, and the most that servers give
+
     def __init__(
         self,
         config: StoreConfig,
@@ -160,12 +162,14 @@ class S3Bucket:
     def _page(self, prefix: str, marker: str) -> tuple[Sequence[Any], str]:
         """One page of the listing and where the next one starts ("" after the last)."""
         if self.profile.list_version == 1:
-            old = self._control.list_objects(Bucket=self.config.bucket, Prefix=prefix, Marker=marker)
+            old = self._control.list_objects(
+                Bucket=self.config.bucket, Prefix=prefix, Marker=marker, MaxKeys=self.page_keys
+            )
             page = old.get("Contents", [])
             last = old.get("NextMarker") or (page[-1]["Key"] if page else "")
             return page, last if old.get("IsTruncated") else ""
         token: dict[str, Any] = {"ContinuationToken": marker} if marker else {}
-        new = self._control.list_objects_v2(Bucket=self.config.bucket, Prefix=prefix, **token)
+        new = self._control.list_objects_v2(Bucket=self.config.bucket, Prefix=prefix, MaxKeys=self.page_keys, **token)
         return new.get("Contents", []), new.get("NextContinuationToken", "") if new.get("IsTruncated") else ""
 
     def _md5_of(self, version: str) -> bytes | None:
