@@ -55,8 +55,8 @@ def host_of(settings: SyncSettings, config: StoreConfig, clock: Clock, *, is_mir
     return Host(settings, store, clock, is_mirror=is_mirror, asking=Asking(config, store, clock))
 
 
-def run_child(settings: SyncSettings, *, once: bool = False) -> int:
-    """Live until SIGTERM; returns the exit code."""
+def run_child(settings: SyncSettings, *, once: bool = False, timeout_s: float = float("inf")) -> int:
+    """Live until SIGTERM (`once`: until all is saved, for `timeout_s` at most); returns the exit code."""
     use_few_arenas()
     clock = SystemClock()
     stop = Stop()
@@ -66,7 +66,7 @@ def run_child(settings: SyncSettings, *, once: bool = False) -> int:
     try:
         if not settings.stores:
             return _without_store(settings, clock, stop, once=once)
-        return Child(settings, clock, stop).live(once=once)
+        return Child(settings, clock, stop).live(once=once, timeout_s=timeout_s)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -116,9 +116,18 @@ class Child:
         self._missed = True
         self._primary.engine.wake()
 
-    def live(self, *, once: bool) -> int:
+    def _is_done(self, once: bool, deadline_s: float) -> bool:
+        """Whether the time has come to flush and end."""
+        engine = self._primary.engine
+        if self._stop.level or not once:
+            return self._stop.level > 0
+        is_held = engine.held is not None and not (engine.agenda.pending or engine.busy)
+        return engine.is_idle() or engine.lease.is_lost or is_held or self._clock.monotonic() > deadline_s
+
+    def live(self, *, once: bool, timeout_s: float = float("inf")) -> int:
         """The whole life."""
         primary = self._primary
+        deadline_s = self._clock.monotonic() + timeout_s
         server = ControlServer(self._settings.state_dir, self._answer)
         server.start()
         primary.mirrors = lambda: tuple(m.summary() for m in self._mirrors)
@@ -126,10 +135,8 @@ class Child:
         self._watcher.start()
         primary.publish()
         try:
-            while not self._stop.level and not (once and primary.engine.is_idle()):
-                if primary.engine.lease.is_lost and once:
-                    break
-                primary.turn(lambda: self._stop.level > 0 or (once and primary.engine.is_idle()))
+            while not self._is_done(once, deadline_s):
+                primary.turn(lambda: self._is_done(once, deadline_s))
                 self._look_after_watcher()
                 self._look_after_memory()
                 if primary.engine.restored and not self._mirrors and len(self._settings.stores) > 1:
@@ -178,9 +185,8 @@ class Child:
 
     def _rescan_all(self) -> None:
         for engine in [self._primary.engine, *(m.host.engine for m in self._mirrors)]:
-            if engine.walk is None and engine.restored:
-                engine.audit_due_s = 0.0
-                engine.wake()
+            engine.wants_walk = True
+            engine.wake()
 
     def _start_mirrors(self) -> None:
         for config in self._settings.stores[1:]:

@@ -131,7 +131,7 @@ def _ask_or_do(settings: SyncSettings, request: dict[str, object], timeout_s: fl
         return call(settings.state_dir, {**request, "timeout_s": timeout_s}, timeout_s + 10.0)
     from sync.child import run_child
 
-    code = run_child(settings, once=True)
+    code = run_child(settings, once=True, timeout_s=timeout_s)
     return {"ok": code == 0, "exit": code}
 
 

@@ -113,7 +113,7 @@ def _wait(engine: Engine, now_s: float) -> float:
     if engine.repull_s is not None and engine.restored and not engine.lease.is_lost:
         times.append(engine.repull_s)
     if engine.restored:
-        times.append(max(engine.audit_due_s, now_s + 0.05))
+        times.append(now_s if engine.wants_walk else max(engine.audit_due_s, now_s + 0.05))
     # What was due and was not done waits for something else (an answer wakes us): no reason to spin on it.
     wait_s = min(times) - engine.clock.monotonic()
     return wait_s if wait_s > 0 else OVERDUE_S

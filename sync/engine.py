@@ -125,6 +125,7 @@ class Engine:
     dirty_first_s: float | None = None
     dirty_last_s: float = 0.0
     walk: list[str] | None = None
+    wants_walk: bool = False  # events were lost: what a walk under way has passed must be walked again
     walk_number: int = 0
     walk_started_s: float = 0.0
     walk_cost_s: float = 0.0
@@ -185,6 +186,7 @@ class Engine:
 
     def rescan(self) -> None:
         """Begin a walk over the whole tree (again)."""
+        self.wants_walk = False
         self.walk = [""]
         self.walk_number = self.scanner.begin_walk()
         self.walk_started_s = self.clock.monotonic()
@@ -201,6 +203,7 @@ class Engine:
             self.restored
             and self.walks_done > 0
             and self.walk is None
+            and not self.wants_walk
             and not (self.agenda.pending or self.agenda.gone or self.busy or self.dirty or self._alarms or self.inbox)
             and self.restore is None
         )

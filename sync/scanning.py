@@ -21,7 +21,7 @@ BIG_FOLDER_S = 0.02  # to scan: some 5,000 files
 
 def scan(engine: Engine, now_s: float) -> None:
     """Scan the dirty folders that have come to rest, and a slice of the walk under way."""
-    if engine.walk is None and (engine.walks_done == 0 or now_s >= engine.audit_due_s):
+    if engine.walk is None and (engine.walks_done == 0 or engine.wants_walk or now_s >= engine.audit_due_s):
         engine.rescan()
     if engine.dirty and now_s >= dirty_due_s(engine):
         later: dict[str, float] = {}
