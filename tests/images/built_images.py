@@ -72,8 +72,8 @@ def test_the_first_probe_answer_comes_at_once_and_jupyterlab_soon(bucket: S3Serv
         assert started.probe("/livez", "[::1]") == 200
         ready_s = started.wait_ready()
         print(f"\nfirst probe answer {first_s:.2f} s, JupyterLab {ready_s:.2f} s")
-        # 2 s and 12 s on an idle machine of this kind; the tests' limits leave room for a busy one.
-        limit = float(os.environ.get("SLOWNESS", "3"))
+        # 2 s and 12 s on an idle machine of this kind; as many times more as others want of it now.
+        limit = max(1.5, 2.0 * os.getloadavg()[0] / (os.cpu_count() or 1))
         assert first_s <= 2.0 * limit
         assert ready_s <= 12.0 * limit
 
