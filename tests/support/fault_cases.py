@@ -75,7 +75,7 @@ def bucket_cases() -> Iterator[Case]:
     yield said("signer's clock", (PLATFORM,), "403 Forbidden", "RequestTimeTooSkewed")
     yield said("may not write", (ACCOUNT,), "403 Forbidden", "AccessDenied", when=b"PUT ")
     yield said("may not delete", (ACCOUNT,), "403 Forbidden", "AccessDenied", when=b"DELETE ")
-    yield said("may not read", (ACCOUNT,), "403 Forbidden", "AccessDenied", when=b"GET /thesis/user/.pre")
+    yield said("may not read", (ACCOUNT,), "403 Forbidden", "AccessDenied", when=b"GET /thesis/user/")
     yield said("may not list", (ACCOUNT,), "403 Forbidden", "AccessDenied", when=b"GET /thesis?")
     yield said("internal error", (ENDPOINT,), "500 Internal Server Error", "InternalError")
     yield said("bad gateway", (ENDPOINT,), "502 Bad Gateway", body=b"<html>bad gateway</html>")
