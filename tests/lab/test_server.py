@@ -216,3 +216,27 @@ def test_sockets_of_another_origin_are_refused(lab: Lab) -> None:
         "no XSRF"
     )
     until(lambda: client.call("GET", "/api/kernels").json() == [], 10)
+
+
+def test_behind_a_tls_proxy_the_cookie_is_secure(lab: Lab) -> None:
+    """The gateway ends TLS, keeps Host, and says so."""
+    outside = {"Host": "x.salad.cloud", "X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9"}
+    first = requests.get(lab.url("/login"), headers=outside, timeout=10)
+    token = first.cookies.get("_xsrf", "") or first.headers["Set-Cookie"].split("_xsrf=")[1].split(";")[0]
+    answer = requests.post(
+        lab.url("/login"),
+        headers=outside | {"Cookie": f"_xsrf={token}", "Origin": "https://x.salad.cloud"},
+        data={"password": "correct horse", "_xsrf": token},
+        allow_redirects=False,
+        timeout=20,
+    )
+    assert answer.status_code == 302
+    assert "Secure" in answer.headers["Set-Cookie"]
+    assert "HttpOnly" in answer.headers["Set-Cookie"]
+
+
+def test_sockets_of_kernels_fit_however_deep_the_state_is(tmp_path: Path) -> None:
+    deep = places_of(tmp_path / ("d" * 120)).runtime
+    assert len(os.fsencode(deep)) + len("/kernel-") + 36 + len("-ipc-9") <= 107
+    assert deep == places_of(tmp_path / ("d" * 120)).runtime, "the same for the same state"
+    assert deep != places_of(tmp_path / ("e" * 120)).runtime
