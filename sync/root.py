@@ -27,6 +27,10 @@ def verify_root(engine: Engine) -> bool:
         return True
     if engine.restored:
         log.error("The folder is not the one that was synced; it is restored and nothing is deleted")
+    if engine.busy:  # what is under way belongs to the folder that is gone: its answers come before the fresh start
+        engine.restored = False
+        engine.restore = None
+        return False
     engine.journal.forget()
     engine.agenda.clear()
     engine.scanner.forget()
