@@ -26,6 +26,7 @@ from sync.stores.answers import meaning
 STATUS = re.compile(r"status code: (\d{3})")
 CODE = re.compile(r"<Code>(\w+)</Code>")
 SAID = re.compile(r"<Message>([^<]{0,300})")
+QUERY = re.compile(r"\?[^\s'\")]+")
 NO_NAME = ("Name or service not known", "No address associated", "nodename nor servname", "NXDOMAIN")
 BAD_TLS = ("certificate", "InvalidCertificate", "CERTIFICATE_VERIFY_FAILED")
 STANDARD = frozenset(
@@ -94,5 +95,5 @@ def of_text(error: Exception, key: str, place: str, answered: bool, *, more: str
 
 
 def _brief(error: Exception) -> str:
-    first = str(error).split("\n", 1)[0]
+    first = QUERY.sub("?…", str(error).split("\n", 1)[0])  # Azure's credential is in the query of its URLs
     return f"{type(error).__name__}, {first[:160]}"

@@ -20,12 +20,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from sync.clock import SystemClock
-from sync.errors import Denied
+from sync.errors import Denied, Transient
+from sync.stores.azure import AzureStore
+from sync.stores.carrier import Timeouts
 from sync.stores.check import check_store
 from sync.stores.opening import open_store
 from sync.stores.secret import Secret
 from tests.support.azurite import AzureServer
 from tests.support.fakegcs import GcsServer
+from tests.support.faultproxy import FaultProxy, Faults
 from tests.support.servers import BIN
 from tests.support.wait import until
 
@@ -171,3 +174,23 @@ def test_azures_other_variables_change_nothing(azurite_server: AzureServer, monk
         sink = io.BytesIO()
         store.get("a", sink)
         assert sink.getvalue() == b"x"
+
+
+@pytest.mark.parametrize("faults", [Faults(hang=True), Faults(refuse=True), Faults(reset_after_bytes=1), None])
+def test_no_error_shows_the_sas(azurite_server: AzureServer, faults: Faults | None) -> None:
+    """Azure's credential travels in the URL, and the network's errors like to quote URLs."""
+    with FaultProxy(azurite_server.port) as proxy:
+        config = azurite_server.config("contract", "quiet")
+        port = proxy.port if faults is not None else 1  # nobody listens there
+        proxy.faults = faults or Faults()
+        endpoint = (config.endpoint or "").replace(str(azurite_server.port), str(port))
+        store = AzureStore(replace(config, endpoint=endpoint), times=Timeouts(connect_s=1.0, read_s=1.0))
+        with closing(store):
+            for ask in (
+                lambda: store.put("a", b"", meta={}),
+                lambda: list(store.list()),
+                lambda: store.get("a", io.BytesIO()),
+            ):
+                with pytest.raises(Transient) as caught:
+                    ask()
+                assert "sig=" not in str(caught.value)
