@@ -72,7 +72,12 @@ def run(once: Annotated[bool, typer.Option(help="Restore, push what is new, and 
     from sync.secrecy import hide_process
 
     hide_process()  # the bucket's keys are in our environment
-    raise typer.Exit(run_child(settings_or_exit(), once=once))
+    from sync.progress import shown
+
+    settings = settings_or_exit()
+    with shown(settings.state_dir):
+        code = run_child(settings, once=once)
+    raise typer.Exit(code)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -127,11 +132,13 @@ def _status_lines(found: Status, *, is_stale: bool) -> Iterable[str]:
 
 def _ask_or_do(settings: SyncSettings, request: dict[str, object], timeout_s: float) -> dict[str, Any]:
     """The running child's answer; without one, a short life of our own that restores and pushes."""
-    if is_running(settings.state_dir):
-        return call(settings.state_dir, {**request, "timeout_s": timeout_s}, timeout_s + 10.0)
     from sync.child import run_child
+    from sync.progress import shown
 
-    code = run_child(settings, once=True, timeout_s=timeout_s)
+    with shown(settings.state_dir):
+        if is_running(settings.state_dir):
+            return call(settings.state_dir, {**request, "timeout_s": timeout_s}, timeout_s + 10.0)
+        code = run_child(settings, once=True, timeout_s=timeout_s)
     return {"ok": code == 0, "exit": code}
 
 

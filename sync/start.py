@@ -8,7 +8,7 @@ import sys
 
 def main() -> None:
     """`preflight-sync`."""
-    if sys.argv[1:] != ["run"]:
+    if sys.argv[1:] != ["run"] or sys.stderr.isatty():  # on a terminal there are progress bars
         from sync.cli import main as command_line
 
         command_line()

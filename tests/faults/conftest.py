@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,9 +19,20 @@ _numbers = itertools.count()
 @pytest.fixture(scope="session")
 def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """One SeaweedFS for all tests of this folder."""
-    with seaweed(tmp_path_factory.mktemp("weed") / "server") as server:
+    with contextlib.ExitStack() as stack:
+        server = _started(stack, tmp_path_factory)
         server.creates_bucket("lives")
         yield server
+
+
+def _started(stack: contextlib.ExitStack, tmp_path_factory: pytest.TempPathFactory) -> S3Server:
+    """A server; a second and a third try where another test took one of its eight ports meanwhile."""
+    for _ in range(2):
+        try:
+            return stack.enter_context(seaweed(tmp_path_factory.mktemp("weed") / "server"))
+        except AssertionError:
+            continue
+    return stack.enter_context(seaweed(tmp_path_factory.mktemp("weed") / "server"))
 
 
 @pytest.fixture(params=["file", "seaweed"])

@@ -132,7 +132,7 @@ def test_watch_limit_enospc_fallback(file_bucket: Bucket, machines: Machines) ->
     for number in range(6):
         (machine.data / f"d{number}" / "a").write_text("found by a scan")
     until(lambda: body(machine, "d5/a") == b"found by a scan", 25, machine.describe)
-    until(lambda: len(machine.keys()) == 12, 10, machine.describe)
+    until(lambda: len(machine.keys()) == 12, 40, machine.describe)
 
 
 def test_disk_full_on_restore(file_bucket: Bucket, machines: Machines) -> None:
