@@ -23,6 +23,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("seed", type=int)
     parser.add_argument("count", type=int, nargs="?", default=1)
     parser.add_argument("--bug", choices=sorted(SEEDED), help="put this bug in, and stop when it is found")
+    parser.add_argument("--as-for", choices=sorted(SEEDED), help="the same lifetimes as with --bug, without the bug")
     parser.add_argument("--json", action="store_true", help="one summary as JSON on the last line")
     parser.add_argument("--quietly", action="store_true", help="no traces")
     options = parser.parse_args(argv)
@@ -35,7 +36,9 @@ def main(argv: list[str]) -> int:
     digest = hashlib.sha256()
     done = 0
     for seed in range(options.seed, options.seed + options.count):
-        outcome = Lifetime(seed, SEEDED[options.bug]() if options.bug else None).run()
+        named = options.bug or options.as_for
+        parts = SEEDED[options.bug]() if options.bug else None
+        outcome = Lifetime(seed, parts, SEEDED[named].favours if named else ()).run()
         done += 1
         faults.update(outcome.faults)
         checked.update(outcome.checked)

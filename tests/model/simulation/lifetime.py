@@ -39,7 +39,8 @@ class Outcome:
 class Lifetime:
     """Everything follows from `seed` (and from the seeded bug, if `parts` holds one)."""
 
-    def __init__(self, seed: int, parts: Plain | None = None) -> None:
+    def __init__(self, seed: int, parts: Plain | None = None, favours: tuple[str, ...] = ()) -> None:
+        self.favours = favours
         self.world = World(seed)
         self.rng = self.world.rng
         self.parts = parts
@@ -83,7 +84,7 @@ class Lifetime:
                 self.world.at(moment_s + number * self.rng.choice((0.0, 0.01, 0.2)), self._edit)
         for _ in range(self.rng.choice((0, 0, 1, 4))):
             self.world.at(self.rng.uniform(0, length_s), self._console)
-        for _ in range(self.rng.choice((0, 1, 2, 4))):
+        for _ in range(8 if self.favours else self.rng.choice((0, 1, 2, 4))):
             self.world.at(self.rng.uniform(0, length_s), self._disaster)
         self.world.run(length_s)
 
@@ -118,6 +119,8 @@ class Lifetime:
                 *(self._overflow, self._overflow),
             )
         )
+        if self.favours and self.rng.random() < 0.8:
+            what = getattr(self, f"_{self.rng.choice(self.favours)}")
         self.world.note(f"disaster: {what.__name__}")
         self.faults[what.__name__.strip("_")] += 1
         what()
@@ -199,7 +202,7 @@ class Lifetime:
         """The watcher's queue overflows; it says so afterwards."""
         life = self._somebody()
         if life is not None:
-            life.overflow(self.rng.uniform(0.1, 3))
+            life.overflow(self.rng.uniform(0.1, 6))
 
     def _empty_folder(self) -> None:
         """rm -rf *."""

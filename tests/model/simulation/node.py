@@ -36,6 +36,8 @@ SPINS = 1000  # a turn takes about a millisecond for real
 class Plain:
     """The parts that a life is put together from, as they are. A seeded bug replaces one of them."""
 
+    favours: tuple[str, ...] = ()  # disasters that happen more often
+
     def wire(self, store: Store) -> Store:
         """The store below the retry layer."""
         return store

@@ -8,7 +8,7 @@ from typing import Any
 
 from sync.engine import Engine
 from sync.errors import Transient
-from sync.files import Files, Reading
+from sync.files import Files
 from sync.lease import Lease
 from sync.names import TRASH
 from sync.stores import ANY, ObjectInfo, Store
@@ -41,6 +41,8 @@ class NoPreconditions(Plain):
 class PartialList(Plain):
     """A listing that breaks off is taken for the whole."""
 
+    favours = ("crash", "takeover")
+
     class Short(Around):
         def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
             with contextlib.suppress(Transient):
@@ -52,6 +54,8 @@ class PartialList(Plain):
 
 class LostOverflow(Plain):
     """The watcher says that it lost events, and nobody listens."""
+
+    favours = ("overflow",)
 
     def overflow(self, engine: Engine) -> None: ...
 
@@ -72,6 +76,8 @@ class DroppedEdit(Plain):
 
 class NoFencing(Plain):
     """Nobody asks whether a newer node took over."""
+
+    favours = ("takeover", "pause")
 
     class Blind(Lease):
         def renew(self, *pending: Any, **named: Any) -> None:
@@ -112,36 +118,10 @@ class NoTrash(Plain):
         return self.Shredder(store)
 
 
-class TornReads(Plain):
-    """A file that changes while it is read is uploaded all the same."""
-
-    class Unchecked(Around):
-        @contextlib.contextmanager
-        def open(self, path: str) -> Iterator[Reading]:
-            with self.inner.open(path) as reading:
-                reading.check = lambda: None
-                yield reading
-
-    def files(self, files: Files) -> Files:
-        return self.Unchecked(files)
-
-
-class TrustedTick(Plain):
-    """Two edits within one tick of the file's clock are taken for one."""
-
-    class Unsmudged(Around):
-        @contextlib.contextmanager
-        def open(self, path: str) -> Iterator[Reading]:
-            with self.inner.open(path) as reading:
-                reading.is_racy = lambda: False
-                yield reading
-
-    def files(self, files: Files) -> Files:
-        return self.Unsmudged(files)
-
-
 class TrustedRoot(Plain):
     """An empty folder that was mounted over the real one is believed."""
+
+    favours = ("lose_folder",)
 
     class Gullible(Around):
         marker: str | None = None
@@ -165,7 +145,5 @@ SEEDED: dict[str, type[Plain]] = {
     "fencing-off": NoFencing,
     "journal-before-answer": JournalBeforeAnswer,
     "no-trash": NoTrash,
-    "torn-reads": TornReads,
-    "trusted-tick": TrustedTick,
     "trusted-root": TrustedRoot,
 }

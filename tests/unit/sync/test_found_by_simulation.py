@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -160,3 +161,27 @@ def test_the_status_is_told_on_a_full_disk(tmp_path: Path) -> None:
         assert told.state is State.FAILED
     finally:
         subprocess.run(["umount", "-l", str(at)], check=True)
+
+
+def test_an_upload_that_ends_after_the_folder_was_lost(rig: Rig) -> None:
+    """Seed 272: its row entered the fresh journal, the empty folder lacked the file, and the object was deleted."""
+    rig.write("a.txt", "a")
+    rig.sync()
+    rig.write("b.txt", "b")
+    rig.engine.mark("")
+
+    def lose_the_folder(key: str) -> None:
+        if key == "b.txt" and rig.data.exists() and (rig.data / "b.txt").exists():
+            shutil.rmtree(rig.data)
+            rig.data.mkdir()
+            rig.engine.mark("")
+            for _ in range(6):  # past the debounce and the quiet before deletes
+                rig.engine.turn()
+                rig.clock.added_s += 0.5
+
+    rig.store.after["put"] = lose_the_folder
+    rig.sync()
+    rig.rest(120).work()
+    assert rig.objects() == {"a.txt", "b.txt"}
+    assert (rig.data / "a.txt").read_text() == "a"
+    assert (rig.data / "b.txt").read_text() == "b"
