@@ -107,7 +107,7 @@ class Scanner:
         memo = self._memos.get(folder)
         if memo is not None and memo.print == fingerprint:
             if memo.walk != self._walk:
-                self._memos[folder] = memo._replace(walk=self._walk)
+                self._memos[folder] = _Memo(memo.print, memo.subfolders, memo.inos, self._walk)
             return Diff(folder, subfolders=memo.subfolders)
         diff = self._compare(folder, listing)
         before = memo.subfolders if memo is not None else ()
