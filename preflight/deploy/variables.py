@@ -134,8 +134,7 @@ def fitted(
         else:
             problems.append(
                 f"{name} has {len(value)} characters, and the platform takes {limit_chars}: pass --split-long to send "
-                f"it as {name}{SUFFIX} and its continuations (the container puts them together again), or use short "
-                "credentials (an HMAC key of the bucket with AWS_ENDPOINT_URL=https://storage.googleapis.com)"
+                f"it as {name}{SUFFIX} and its continuations (the container puts them together again)"
             )
     if problems:
         raise BadOrder(problems)
