@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from sync.control import call
 from sync.status import State, Status, read_status
 from tests.support.servers import BIN
 from tests.support.wait import until
@@ -113,6 +114,12 @@ class Child:
             lambda: f"{self.status()}\n{self.output()[-3000:]}",
         )
         assert self.is_running, self.output()[-3000:]
+
+    def flush(self, limit_s: float = 120.0) -> None:
+        """Ask it to save everything, and have its word that it did (a status on disk may be older than an edit)."""
+        self.wait_saved(limit_s)
+        answer = call(self.state, {"cmd": "flush", "timeout_s": limit_s}, limit_s + 10.0)
+        assert answer.get("ok"), answer
 
     def output(self) -> str:
         """Its log."""

@@ -69,8 +69,7 @@ def kill_loop(folder: Path, seed: int, kills: int = 6) -> Counter[str]:
                 time.sleep(rng.choice((0.0, 0.0, 0.01, 0.3)))
             saved = None
             if rng.random() < 0.5:
-                time.sleep(0.3)  # the alarm bell rings within a few milliseconds of the last edit
-                child.wait_saved()
+                child.flush()
                 saved = contents(child.data)
             else:
                 time.sleep(rng.uniform(0.0, 0.8))
@@ -84,9 +83,7 @@ def kill_loop(folder: Path, seed: int, kills: int = 6) -> Counter[str]:
                 child.lose_disk()
                 count["disks lost"] += 1
     with child:
-        child.wait_saved()
-        time.sleep(0.3)
-        child.wait_saved()
+        child.flush()
         assert bucket_of(folder / "bucket") == contents(child.data)
         assert child.stop() == 0
     return count
@@ -110,8 +107,7 @@ def zombie(folder: Path, seed: int) -> Counter[str]:
             time.sleep(TERM_S)  # the first one may write for as long as it knows of nothing better
             new = Writer(second.data, rng, "new")
             new.write(second.data / "thesis.txt", b"version two")
-            time.sleep(0.3)
-            second.wait_saved()
+            second.flush()
             time.sleep(rng.uniform(0, 2))
             before = bucket_of(folder / "bucket")
             assert before["thesis.txt"] == b"version two"
@@ -175,8 +171,7 @@ def burst(folder: Path, seed: int, files: int = 20_000) -> Counter[str]:
             if number < 50:
                 path.parent.mkdir()
             path.write_bytes(b"%d %d" % (number, rng.randrange(10**6)))
-        time.sleep(1.0)
-        child.wait_saved(limit_s=600)
+        child.flush(limit_s=600)
         assert bucket_of(folder / "bucket") == contents(child.data)
     return Counter(burst_files=files)
 
@@ -226,9 +221,7 @@ def bad_network(folder: Path, seed: int, troubles: int = 5) -> Counter[str]:
                 proxy.heal()
             with suppress(OSError):
                 os.sync()
-            child.wait_saved(limit_s=180)
-            time.sleep(0.3)
-            child.wait_saved(limit_s=180)
+            child.flush(limit_s=180)
             stored = in_bucket(server, "torture", "user")
             assert stored == contents(child.data)
             only_real_states(stored, writers)
