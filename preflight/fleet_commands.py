@@ -206,8 +206,8 @@ def show_suggestion(environ: Mapping[str, str], checkpoint: str, *, as_json: boo
     if recommended:
         console.print(
             f"\nsave every {_span(recommended.interval_s)}: nine of ten nodes upload {show(size, 'B')} in half of that;"
-            f"\nan interruption then costs {_span(recommended.lost_per_interruption_s)} of work on average. Demand it by"
-            f"\n  PREFLIGHT_LIMIT_BUCKET_UPLOAD_AT_LEAST={recommended.needed_bytes_per_s * 8 / 1e6:.1f}Mbps",
+            f"\nan interruption then costs {_span(recommended.lost_per_interruption_s)} of work on average. Demand it"
+            f" by\n  PREFLIGHT_LIMIT_BUCKET_UPLOAD_AT_LEAST={recommended.needed_bytes_per_s * 8 / 1e6:.1f}Mbps",
             highlight=False,
         )
     else:

@@ -48,6 +48,35 @@ FOLDER = (
     Variable("PREFLIGHT_SYNC_BANDWIDTH_BYTES_PER_S", "0", "limit of uploads; 0 is none"),
     Variable("PREFLIGHT_SYNC_WORKERS", "16", "transfers at once"),
 )
+CLOUDS = (
+    Variable("AWS_S3_BUCKET_FOLDER", "", "`bucket/folder` on S3 or a compatible"),
+    Variable("AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY", "", "its keys"),
+    Variable("AWS_SESSION_TOKEN, AWS_CREDENTIAL_EXPIRATION", "", "of temporary keys, and when they end (ISO 8601)"),
+    Variable("AWS_REGION", "", "found out where it is not given"),
+    Variable("AWS_ENDPOINT_URL", "", "R2, B2, MinIO, SeaweedFS, Wasabi and other compatibles"),
+    Variable("AZURE_CONTAINER_URL", "", "`https://ACCOUNT.blob.core.windows.net/CONTAINER/FOLDER`"),
+    Variable("AZURE_BLOB_SAS_TOKEN", "", "a SAS for it"),
+    Variable("GOOGLE_BUCKET_FOLDER", "", "`bucket/folder` on Google Cloud Storage"),
+    Variable("GOOGLE_APPLICATION_CREDENTIALS", "", "a service account's JSON itself, or the path of its file"),
+    Variable("GOOGLE_PROJECT_ID", "", "informs only"),
+    Variable("STORAGE_EMULATOR_HOST", "", "as Google's own clients use it"),
+    Variable("ALIYUN_OSS_BUCKET_FOLDER", "", "`bucket/folder` on Aliyun OSS"),
+    Variable("ALIYUN_OSS_ACCESS_KEY_ID, ALIYUN_OSS_ACCESS_KEY_SECRET", "", "its keys"),
+    Variable("ALIYUN_OSS_SECURITY_TOKEN", "", "of temporary keys"),
+    Variable("ALIYUN_OSS_ENDPOINT, ALIYUN_OSS_REGION", "", "found out where they are not given"),
+    Variable("HUAWEI_OBS_BUCKET_FOLDER", "", "`bucket/folder` on Huawei OBS"),
+    Variable("HUAWEI_OBS_ACCESS_KEY_ID, HUAWEI_OBS_SECRET_ACCESS_KEY", "", "its keys"),
+    Variable("HUAWEI_OBS_SECURITY_TOKEN", "", "of temporary keys"),
+    Variable("HUAWEI_OBS_ENDPOINT, HUAWEI_OBS_REGION", "", "where it is"),
+    Variable("TENCENT_COS_BUCKET_FOLDER", "", "`bucket-APPID/folder` on Tencent COS"),
+    Variable("TENCENT_COS_SECRET_ID, TENCENT_COS_SECRET_KEY", "", "its keys"),
+    Variable("TENCENT_COS_SESSION_TOKEN", "", "of temporary keys"),
+    Variable("TENCENT_COS_REGION, TENCENT_COS_ENDPOINT", "", "where it is"),
+    Variable(
+        "<NAME>_FILE", "", "a file with the value of any of the keys and tokens above; read again when it changes"
+    ),
+    Variable("<NAME>_B64GZ", "", "the same value gzipped, in base64: for platforms that cap a value's length"),
+)
 DECIDING = (
     *(Variable(*one) for one in VARIABLES),
     Variable("PREFLIGHT_IMAGE_MANIFEST", "/opt/preflight/image.json", "what the image needs of a node"),
@@ -104,7 +133,9 @@ def page() -> str:
         _table(own()),
         "## The folder and its bucket\n",
         _table(FOLDER),
-        "The clouds' own variables, with what to make in each console: [clouds](clouds/README.md). If several clouds "
+        "## The clouds\n",
+        _table(CLOUDS),
+        "What to make in each console: [clouds](clouds/README.md). If several clouds "
         "are set, the first of AWS, Azure, Google, OSS, OBS, COS is restored from and saved to; the others are "
         "push-only mirrors.\n",
         "## Deciding about a node\n",
