@@ -274,6 +274,7 @@ def test_file_changes_during_upload(rig: Rig, size: int) -> None:
             left[0] -= 1
             path.write_bytes(bytes([98 + left[0]]) * size)
             states.add(path.read_bytes())
+            rig.engine.mark("", "f.bin")
 
     rig.store.before[verb] = scribble
     published: list[bytes] = []
