@@ -69,17 +69,16 @@ def test_while_restoring(tmp_path: Path) -> None:
         one.wait_ready()
         assert found(one, names)
         one.wait_saved()
-    assert {
-        str(path.relative_to(tmp_path / "node" / "bucket"))
-        for path in (tmp_path / "node" / "bucket" / "work").iterdir()
-    } == set(names)
+    bucket = tmp_path / "node" / "bucket"
+    stored = {str(path.relative_to(bucket)) for path in (bucket / "work").iterdir()}
+    assert stored >= set(names)
+    assert all(path.read_text() in names.values() for path in (bucket / "work").iterdir())
 
 
 @pytest.mark.parametrize("what", ["app.py", "preflight-sync"])
 def test_right_after_its_start(what: str, tmp_path: Path) -> None:
     with node(tmp_path / "node") as one, alive_throughout(one):
-        until(lambda: pid_of(one, what), 60, one.output)
-        child(one, what).kill()
+        until(lambda: _killed(one, what), 60, one.output)
         one.wait_ready()
         one.wait_saved()
 
@@ -99,6 +98,15 @@ def test_while_stopping(what: str, tmp_path: Path) -> None:
         assert (one.folder / "late.txt").read_text() == "written as it stopped"
         if what == "app.py":
             assert (tmp_path / "node" / "bucket" / "late.txt").read_text() == "written as it stopped"
+
+
+def _killed(one: Node, what: str) -> bool:
+    """Whether it was there and got SIGKILL (a process that is just becoming another one shows no command line)."""
+    try:
+        child(one, what).kill()
+    except (AssertionError, psutil.Error):
+        return False
+    return True
 
 
 def _quietly(act: Callable[[], None]) -> None:
