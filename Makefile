@@ -5,6 +5,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Two workers, a file at a time: each file starts the servers that it needs once.
+PYTEST_ARGS ?= --numprocesses 2 --dist loadfile
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup setup-dev up test lint bench lock docs clean images images-test images-test-long images-lock torture
