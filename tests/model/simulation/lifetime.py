@@ -22,7 +22,7 @@ from tests.model.simulation.world import Crash, World
 
 QUIET_LIMIT_S = 900.0  # an audit, a backed-off retry and a lease term fit into it several times
 # After these, files meet objects without a journal that knew them.
-ADOPTING = frozenset(("cut_power", "lose_journal", "lose_folder", "takeover", "crash"))
+ADOPTING = frozenset(("cut_power", "lose_journal", "lose_folder", "takeover", "crash", "pause", "partition", "vanish"))
 
 
 @dataclass
