@@ -60,6 +60,12 @@ def fetch(
             if same is not None:
                 return same
         info, digest = _download(key, remote, temp, world)
+        if merges and expect is not None and expect.kind is Kind.FILE and remote.md5 is None:
+            # No server told the content before (a file put there by hand, a multipart object): now it is known.
+            arrived = Remote(info.size, info.version, info.modified, digest)
+            if (same := _adopt(path, arrived, world)) is not None:
+                world.files.discard(temp)
+                return same
     except (NotFound, PreconditionFailed):
         return Later(path, "the object changed since it was listed")
     except Unstable as error:

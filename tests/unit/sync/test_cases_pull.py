@@ -242,6 +242,23 @@ def test_pull_local_nonempty_dir(tmp_path: Path) -> None:
     assert rig.objects() == {f"examples/{n}.ipynb" for n in ("same", "edited", "only-here")} | set(copies)
 
 
+def test_pull_local_copy_of_an_object_whose_md5_nobody_tells(tmp_path: Path) -> None:
+    """Put into the bucket by hand, or in parts: equal content is recognised by fetching it, and kept once."""
+    rig = Rig(tmp_path)
+    (rig.bucket / "work").mkdir(parents=True)
+    (rig.bucket / "work" / "a.txt").write_text("the same")
+    (rig.bucket / "work" / "b.txt").write_text("theirs")
+    rig.write("work/a.txt", "the same")
+    rig.write("work/b.txt", "mine!!")
+    rig.work()
+    copies = [k for k in rig.objects() if "conflict" in k]
+    assert len(copies) == 1
+    assert rig.object(copies[0]) == b"mine!!"
+    assert rig.objects() == {"work/a.txt", "work/b.txt", *copies}
+    assert rig.read("work/b.txt") == "theirs"
+    assert not list((rig.data / ".preflight" / "tmp").iterdir())
+
+
 def test_list_truncated_error_page_500(tmp_path: Path) -> None:
     """A listing that breaks off says nothing: no file goes, here or there."""
     rig = filled(tmp_path)
