@@ -29,7 +29,7 @@ def account_faults(outcome: Outcome, variables: str) -> list[str]:
     """Wrong credentials or a bucket that does not exist: on a machine of the user's own, a reason not to start."""
     checks = (outcome.report or {}).get("checks", ())
     return [
-        f"{variables}: {check.get('why')} {check.get('advice') or ''}".strip()
+        f"{variables}: " + "; ".join(str(part) for part in (check.get("why"), check.get("advice")) if part)
         for check in checks
         if check.get("status") == "fail"
         and check.get("blame") == "account"
