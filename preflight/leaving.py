@@ -27,7 +27,7 @@ from preflight.settings import Settings, sync_settings
 from sync.clock import Clock
 from sync.control import call
 from sync.errors import SyncError
-from sync.status import State, read_status
+from sync.status import State
 
 log = logging.getLogger(__name__)
 GONE_WITHIN_S = 120.0  # a node that was handed back is stopped by then
@@ -87,12 +87,13 @@ class Leaving:
         """Flush and verify. What is not known to be saved keeps the node."""
         try:
             answer = call(self._state_dir, {"cmd": "flush", "timeout_s": self._flush_s}, self._flush_s + 10.0)
+            if not answer.get("ok"):
+                return False, str(answer.get("why") or "not everything could be saved")
+            # The child itself is asked: the document on disk may be older than the flush.
+            status = call(self._state_dir, {"cmd": "status"}, 10.0).get("status") or {}
         except SyncError as error:
             return False, f"sync did not answer ({error.what})"
-        if not answer.get("ok"):
-            return False, str(answer.get("why") or "not everything could be saved")
-        status = read_status(self._state_dir)
-        if status is None or status.state is not State.SAVED or status.pending_files:
+        if status.get("state") != State.SAVED or status.get("pending_files"):
             return False, "not everything is saved"
         return True, ""
 
