@@ -134,9 +134,8 @@ class Watch(threading.Thread):
         status = self._board.sync()
         if status is not None:
             self._on_sync(status)
-            self._tell(
-                "sync", f"{status.state.value} {status.why}".strip(), ok=status.state in (State.SAVED, State.SAVING)
-            )
+            is_trouble = status.state in (State.OFFLINE, State.HELD, State.FENCED, State.FAILED)
+            self._tell("sync", f"{status.state.value} {status.why}".strip(), ok=not is_trouble)
         child = _child(view, "sync")
         if child is None:
             return True

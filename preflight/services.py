@@ -31,6 +31,7 @@ __all__ = ["Command", "Plan"]
 log = logging.getLogger(__name__)
 JUPYTER_LINE = re.compile(r"^\[([DIWEC]) \d{4}-\d\d-\d\d [\d:.]+ (\w+)\] ?(.*)$")
 LEVELS = {"D": logging.DEBUG, "I": logging.INFO, "W": logging.WARNING, "E": logging.ERROR, "C": logging.CRITICAL}
+BY_DESIGN = "listening on all IP addresses and not using encryption"  # the platform's gateway speaks TLS
 LAST_LINES = 30
 FLUSH_ROOM_S = 5.0  # beyond sync's own flush deadline: it says what stayed unsaved and gives the lease back
 
@@ -128,7 +129,7 @@ class Plan:
         return {"sync": self._sync_command, "monitor": self._monitor_command, "app": self._app_command}
 
     def _sync_command(self) -> Command:
-        return Command((console_script("preflight-sync"), "run"), self._environ)
+        return Command((console_script("preflight-sync"), "run", "--supervised"), self._environ)
 
     def _monitor_command(self) -> Command:
         return Command((console_script("preflight"), "monitor-node"), self._environ, piped=True, oom_score_adj=100)
@@ -188,6 +189,8 @@ def _retell(board: Board, process: subprocess.Popen[bytes]) -> None:
             line = raw.decode("utf-8", "replace").rstrip()
             if found := JUPYTER_LINE.match(line):
                 level, line = LEVELS[found[1]], found[3]
+            if BY_DESIGN in line:
+                continue
             if line.strip():
                 last.append(line)
                 jupyter.log(level if level > logging.INFO else logging.DEBUG, "%s", line)

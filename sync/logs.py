@@ -39,12 +39,13 @@ class Text(logging.Formatter):
         return text
 
 
-def set_up_logging() -> None:
-    """Send our records to stderr, once."""
+def set_up_logging(*, is_supervised: bool = False) -> None:
+    """Send our records to stderr, once. Under a supervisor a terminal shows warnings only."""
     root = logging.getLogger()
     if root.handlers:
         return
     stream = logging.StreamHandler(sys.stderr)
     stream.setFormatter(Text() if sys.stderr.isatty() else JsonLine())
     root.addHandler(stream)
-    logging.getLogger("sync").setLevel(logging.INFO)
+    is_quiet = is_supervised and sys.stderr.isatty()
+    logging.getLogger("sync").setLevel(logging.WARNING if is_quiet else logging.INFO)

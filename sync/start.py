@@ -8,7 +8,8 @@ import sys
 
 def main() -> None:
     """`preflight-sync`."""
-    if sys.argv[1:] != ["run"] or sys.stderr.isatty():  # on a terminal there are progress bars
+    is_supervised = sys.argv[1:] == ["run", "--supervised"]  # the supervisor draws the only bar and tells the story
+    if not is_supervised and (sys.argv[1:] != ["run"] or sys.stderr.isatty()):  # on a terminal there are progress bars
         from sync.cli import main as command_line
 
         command_line()
@@ -18,7 +19,7 @@ def main() -> None:
     from sync.logs import set_up_logging
     from sync.settings import SyncSettings
 
-    set_up_logging()
+    set_up_logging(is_supervised=is_supervised)
     try:
         sys.exit(run_child(SyncSettings.load(os.environ)))
     except BadSettings as bad:
