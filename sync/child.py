@@ -201,6 +201,7 @@ class Child:
         """Save what is left within the deadline, name what is not, let the lease go."""
         primary, engine = self._primary, self._primary.engine
         deadline_s = self._clock.monotonic() + self._settings.flush_timeout_s
+        is_settled = False
         if engine.restored and not engine.lease.is_lost:
             engine.is_stopping = True
             engine.is_hurried = True
@@ -211,14 +212,16 @@ class Child:
                 mirror.hurry()
             while self._stop.level < 2 and self._clock.monotonic() < deadline_s:
                 if engine.is_idle() and all(m.host.engine.is_idle() for m in self._mirrors):
+                    is_settled = True
                     break
                 if engine.held is not None and not (engine.agenda.pending or engine.busy):
                     break
                 primary.turn(lambda: self._stop.level > 1 or engine.is_idle())
                 engine.agenda.hurry(self._clock.monotonic())
-        return self._end()
+        return self._end(is_settled=is_settled)
 
-    def _end(self) -> int:
+    def _end(self, *, is_settled: bool) -> int:
+        """Let the lease go and say how it ended. Alarms that ring from here on are late, not unsaved."""
         engine = self._primary.engine
         unsaved = [p for p in engine.agenda.pending if not p.endswith("/")]
         if engine.lease.epoch and not engine.lease.is_lost and self._stop.level < 2:
@@ -234,7 +237,7 @@ class Child:
             return 11
         if engine.held is not None:
             return 20
-        return 3 if unsaved or not engine.restored or not engine.is_idle() else 0
+        return 0 if is_settled and not unsaved else 3
 
 
 class Mirror:
