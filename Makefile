@@ -7,8 +7,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Two workers, a file at a time: each file starts the servers that it needs once.
 PYTEST_ARGS ?= --numprocesses 2 --dist loadfile
-# Tests of real processes have real time limits, and these machines are shared: what failed beside a neighbour is run
-# once more alone, shown, and only then counts. A test that fails alone fails the target.
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup setup-dev up test lint bench lock docs clean images images-test images-test-long images-lock torture
@@ -48,7 +46,7 @@ up: setup ## check this machine, restore the folder, open JupyterLab on http://l
 
 test: setup-dev ## all tests; installs and starts the servers that they need
 	tests/servers/install
-	$(BIN)/pytest $(PYTEST_ARGS) || $(BIN)/pytest --last-failed --last-failed-no-failures none --numprocesses 0
+	$(BIN)/pytest $(PYTEST_ARGS)
 
 torture: setup-dev ## simulated lifetimes and real processes for HOURS=n; SEED=n replays one
 	tests/servers/install
