@@ -39,5 +39,5 @@ def test_only_the_accounts_faults_of_the_bucket_end_a_start() -> None:
         check("bucket.access", "warn", "account"),
         check("disk.free", "fail", "account"),
     ]
-    assert account_faults(Outcome({"checks": checks}), "A, B") == ["A, B: bucket.access account do"]
+    assert account_faults(Outcome({"checks": checks}), "A, B") == ["A, B: bucket.access account; do"]
     assert account_faults(Outcome(None, "nothing"), "A") == []
