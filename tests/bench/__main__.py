@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import bulk, node, scale, verdicts
+from tests.bench import bulk, node, scale, shaped, verdicts
 from tests.bench.peers import PEERS, Bucket
 from tests.bench.rows import Row, markdown
 from tests.bench.save import Saves, loop_saves, ours_saves
@@ -123,6 +123,10 @@ class Bench:
         """One million files: only when asked for by name (about half an hour)."""
         self.add(*scale.idle(self.work, self.bucket, 1_000_000, 120))
 
+    def shaped(self) -> None:
+        """Saves and bulk transfer over slow and far lines."""
+        self.add(*shaped.rows(self.work, self.bucket, quick=self.quick))
+
     def node(self) -> None:
         """The verdict and the probes."""
         self.add(*node.rows(self.work, self.bucket, quick=self.quick))
@@ -132,7 +136,7 @@ class Bench:
         self.add(*verdicts.rows(self.work, self.bucket, quick=self.quick))
 
 
-MEASURES = ("save", "bulk", "burst", "idle", "node", "verdicts")
+MEASURES = ("save", "bulk", "burst", "idle", "shaped", "node", "verdicts")
 
 
 def write(bench: Bench, target: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -43,3 +44,9 @@ def rss_bytes(pid: int) -> int:
 def clean_environ(**extra: str) -> dict[str, str]:
     """PATH and HOME only, plus what is given: nothing of the developer's own settings."""
     return {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/root"), **extra}
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process that leads its own group, with everything that it started."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

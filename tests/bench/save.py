@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import signal
 import subprocess
@@ -20,7 +19,7 @@ from botocore.exceptions import ClientError
 from sync.status import State, read_status
 from tests.bench.counting import CountingRelay
 from tests.bench.peers import Bucket, loop_command, ours
-from tests.bench.processes import BIN
+from tests.bench.processes import BIN, end_group
 from tests.bench.rows import percentile
 
 
@@ -131,8 +130,7 @@ def loop_saves(work: Path, bucket: Bucket, files: int, count: int) -> Saves:
         time.sleep(1 + files / 20_000)  # inotifywait sets its watches
         return _saves(bucket, folder, relay, count, limit_s=20, pause_s=1.3)
     finally:
-        os.killpg(loop.pid, signal.SIGKILL)
-        loop.wait()
+        end_group(loop)
         relay.close()
         shutil.rmtree(folder)
 
