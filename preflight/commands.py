@@ -29,12 +29,9 @@ def up(context: typer.Context) -> None:
     `preflight up -- COMMAND…` runs any server or worker in JupyterLab's place; PREFLIGHT_READY_URL or
     PREFLIGHT_READY_FILE says when it is ready.
     """
-    from preflight.cli import _up
-
-    if context.args:
-        sys.stderr.write(f"preflight: up does not know {context.args[0]!r}; put a command after --\n")
-        raise typer.Exit(2)
-    raise typer.Exit(_up(()))
+    # `preflight up` alone, or with a command after --, never comes here: preflight.cli takes it the short way.
+    sys.stderr.write(f"preflight: up does not know {context.args[0]!r}; put a command after --\n")
+    raise typer.Exit(2)
 
 
 @app.command(epilog="Exit codes: 0 yes · 1 no, or nothing answers · 2 wrong usage.")

@@ -40,7 +40,7 @@ class SyncSettings:
         Raises:
             BadSettings: with all problems at once, each naming its variable.
         """
-        from sync.stores.config import store_configs  # here, so that reading settings costs no vendor import
+        from sync.stores.variables import store_configs  # here, so that reading settings costs no vendor import
 
         problems: list[str] = []
         here = cwd or Path.cwd()

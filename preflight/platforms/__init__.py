@@ -6,54 +6,11 @@ The same failed probe means opposite things on two clouds, so every platform sta
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
 
+from preflight.platforms.platform import Platform, ProbeEffects
 from sync.clock import Clock
 
-
-@dataclass(frozen=True, slots=True)
-class ProbeEffects:
-    """What the platform does when a probe fails: "reallocates", "restarts", "hides", "replaces" or "nothing"."""
-
-    startup: str = "nothing"
-    live: str = "nothing"
-    ready: str = "nothing"
-
-
-class Platform(Protocol):
-    """One place to run. Only `preflight.reallocation` may call `reallocate`."""
-
-    name: str  # salad | gongji | none
-    can_reallocate: bool  # from inside the container, without a key
-    can_restart: bool
-    group: str  # what shares one fleet ledger: the container group's name, or "local"
-    probe_effects: ProbeEffects
-    exit_burns_node: bool  # a non-zero exit of the entrypoint costs the node
-
-    def machine(self) -> str:
-        """The node's stable identity (never empty)."""
-        ...
-
-    def reallocate(self, reason: str) -> None:
-        """Ask for another node, once (1..1000 characters). Raises ImdsError; then the outcome is unknown or no."""
-        ...
-
-    def restart(self) -> None:
-        """Start this container again on the same node, keeping its disk. Raises ImdsError."""
-        ...
-
-    def recreate(self) -> None:
-        """A fresh container on the same node. Raises ImdsError."""
-        ...
-
-    def deletion_cost(self) -> int:
-        """How late this instance goes on a scale-in (0 = first). Raises ImdsError."""
-        ...
-
-    def set_deletion_cost(self, cost: int) -> None:
-        """Raises ImdsError."""
-        ...
+__all__ = ["Platform", "ProbeEffects", "detect"]
 
 
 def detect(environ: Mapping[str, str], clock: Clock) -> Platform:

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Mapping
 
 from preflight.errors import ImdsError
-from preflight.platforms import ProbeEffects
+from preflight.platforms.platform import ProbeEffects
 
 
 class Bare:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from preflight.errors import ImdsError
-from preflight.platforms import ProbeEffects
 from preflight.platforms.bare import Bare
+from preflight.platforms.platform import ProbeEffects
 
 
 class Gongji(Bare):

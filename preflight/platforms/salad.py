@@ -13,7 +13,7 @@ from typing import Any
 import requests
 
 from preflight.errors import ImdsError
-from preflight.platforms import ProbeEffects
+from preflight.platforms.platform import ProbeEffects
 from sync.clock import Clock
 
 DEFAULT_IMDS = "http://169.254.169.254"

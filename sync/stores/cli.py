@@ -14,7 +14,7 @@ from rich.table import Table
 from sync.clock import SystemClock
 from sync.errors import BadSettings
 from sync.stores.check import GUARANTEES, Checked, check_stores
-from sync.stores.config import store_configs
+from sync.stores.variables import store_configs
 
 EXIT_CODES = "Exit codes: 0 everything needed works · 2 bad settings or no such bucket · 3 no answer · 12 denied."
 MARKS = {"works": "✔", "denied": "✘", "unsupported": "–", "ignored": "✘", "broken": "✘", "untried": "?"}

@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from urllib.parse import quote
 
-from sync.errors import BadSettings
 from sync.stores.secret import Secret
 
 SCHEMES = {"azure": "azure", "gcs": "gs", "oss": "oss", "obs": "obs", "cos": "cos"}  # all others are s3
@@ -62,23 +61,6 @@ class StoreConfig:
 def file_config(folder: Path) -> StoreConfig:
     """A store in a local folder."""
     return StoreConfig(provider="file", bucket=str(folder.absolute()))
-
-
-def store_configs(environ: Mapping[str, str]) -> tuple[StoreConfig, ...]:
-    """The primary store, then the mirrors; empty when nothing is configured.
-
-    Raises BadSettings with every problem at once, each naming its variable.
-    """
-    from sync.stores import variables  # here, because it needs StoreConfig
-
-    reader = variables.Reader(environ)
-    if reader.text("PREFLIGHT_STORE"):
-        found = [variables.from_url(reader)]
-    else:
-        found = [read(reader) for read in variables.CLOUDS]
-    if reader.problems:
-        raise BadSettings(reader.problems)
-    return tuple(config for config in found if config is not None)
 
 
 def clean_prefix(text: str) -> str | None:

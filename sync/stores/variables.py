@@ -288,3 +288,18 @@ def _is_named_host(host: str) -> bool:
 
 CLOUDS = (aws, azure, gcs, oss, obs, cos)
 BY_SCHEME = {"s3": aws, "azure": azure, "gs": gcs, "oss": oss, "obs": obs, "cos": cos}
+
+
+def store_configs(environ: Mapping[str, str]) -> tuple[StoreConfig, ...]:
+    """The primary store, then the mirrors; empty when nothing is configured.
+
+    Raises BadSettings with every problem at once, each naming its variable.
+    """
+    reader = Reader(environ)
+    if reader.text("PREFLIGHT_STORE"):
+        found = [from_url(reader)]
+    else:
+        found = [read(reader) for read in CLOUDS]
+    if reader.problems:
+        raise BadSettings(reader.problems)
+    return tuple(config for config in found if config is not None)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sync.errors import BadSettings
 from sync.packed import pack, unpack
-from sync.stores.config import store_configs
+from sync.stores.variables import store_configs
 
 NAME = "GOOGLE_APPLICATION_CREDENTIALS"
 

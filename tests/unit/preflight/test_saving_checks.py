@@ -12,7 +12,8 @@ from preflight.checks.saving import measure_expiry, measure_lag, measure_upload
 from preflight.errors import Unmeasured
 from preflight.model import Blame
 from sync.status import State, Status, write_status
-from sync.stores.config import file_config, store_configs
+from sync.stores.config import file_config
+from sync.stores.variables import store_configs
 from tests.support.clocks import StillClock
 
 

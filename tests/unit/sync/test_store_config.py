@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from sync.errors import BadSettings
-from sync.stores.config import StoreConfig, store_configs
+from sync.stores.config import StoreConfig
 from sync.stores.expiry import expires_at, expiry_warning
 from sync.stores.secret import Secret
+from sync.stores.variables import store_configs
 
 AWS = {"AWS_S3_BUCKET_FOLDER": "notes/alice", "AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "hush"}
 AZURE = {
