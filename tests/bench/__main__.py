@@ -10,11 +10,12 @@ import datetime
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.bench import bulk, node, scale, shaped, verdicts
@@ -51,10 +52,10 @@ class Bench:
         ours: dict[int, Saves] = {}
         loop: dict[int, Saves] = {}
         for size in sizes:
-            ours[size] = ours_saves(self.work, self.bucket, size, 40)
-            loop[size] = loop_saves(self.work, self.bucket, size, 5)
+            ours[size] = ours_saves(self.work, self.bucket, size, OUR_SAVES)
+            loop[size] = loop_saves(self.work, self.bucket, size, _loop_count(size))
         mine, theirs = ours[20_000], loop[20_000]
-        per_save = {kind: round(count / 40, 2) for kind, count in mine.requests.items()}
+        per_save = {kind: round(count / OUR_SAVES, 2) for kind, count in mine.requests.items()}
         arrived = f"{min(theirs.latencies_s):.1f}-{max(theirs.latencies_s):.1f} s" if theirs.latencies_s else "none"
         self.add(
             Row(
@@ -74,7 +75,7 @@ class Bench:
                 note="lease upkeep goes by time, not by save",
             ),
         )
-        pairs = {"ours": (ours, 40), "start.sh loop": (loop, 5)}
+        pairs = {"ours": (ours, lambda _: OUR_SAVES), "start.sh loop": (loop, _loop_count)}
         self._lines("save-latency", "Save to bucket, median", "seconds", pairs, lambda s, _: s.p(0.5))
         self._lines(
             "requests", "Requests in an 8 h session", "requests", pairs, lambda s, n: day(s.requests, n).requests
@@ -88,20 +89,14 @@ class Bench:
         name: str,
         title: str,
         unit: str,
-        pairs: dict[str, tuple[dict[int, Saves], int]],
+        pairs: dict[str, tuple[dict[int, Saves], Callable[[int], int]]],
         value: Callable[[Saves, int], float],
     ) -> None:
         series = {
-            tool: [[size, value(saves, count)] for size, saves in by_size.items() if saves.latencies_s]
+            tool: [[size, value(saves, count(size))] for size, saves in by_size.items() if saves.latencies_s]
             for tool, (by_size, count) in pairs.items()
         }
-        self.figures[name] = {
-            "kind": "lines",
-            "title": title,
-            "xlabel": "files in the folder",
-            "ylabel": unit,
-            "series": {tool: points for tool, points in series.items() if points},
-        }
+        self.figures[name] = _line_figure(title, unit, {tool: points for tool, points in series.items() if points})
 
     def bulk(self) -> None:
         """Push and pull."""
@@ -114,14 +109,24 @@ class Bench:
         self.add(scale.burst(self.work, self.bucket, 5_000 if self.quick else 20_000))
 
     def idle(self) -> None:
-        """Memory and CPU with nobody editing, and the full rescan."""
-        files = 20_000 if self.quick else 100_000
-        self.add(*scale.idle(self.work, self.bucket, files, 20 if self.quick else 60))
-        self.add(scale.rescan(self.work, files))
+        """Memory and CPU with nobody editing, against the number of files; and the full rescan."""
+        sizes = (1_000, 20_000) if self.quick else (1_000, 20_000, 100_000)
+        growth = []
+        for files in sizes:
+            rows, grown = scale.idle(self.work, self.bucket, files, 20 if files < sizes[-1] else 60)
+            growth.append(grown)
+            self.add(*rows)
+        self.add(scale.rescan(self.work, sizes[-1]))
+        for name, title, unit, pick in (
+            ("memory", "Memory of the sync process; peers: one pass", "MB", lambda one: one.memory_mb),
+            ("save-cpu", "CPU to notice and upload one save", "CPU seconds", lambda one: one.save_cpu_s),
+        ):
+            series = {tool: [[one.files, pick(one)[tool]] for one in growth] for tool in pick(growth[0])}
+            self.figures[name] = _line_figure(title, unit, series)
 
     def million(self) -> None:
         """One million files: only when asked for by name (about half an hour)."""
-        self.add(*scale.idle(self.work, self.bucket, 1_000_000, 120))
+        self.add(*scale.idle(self.work, self.bucket, 1_000_000, 120)[0])
 
     def shaped(self) -> None:
         """Saves and bulk transfer over slow and far lines."""
@@ -136,19 +141,43 @@ class Bench:
         self.add(*verdicts.rows(self.work, self.bucket, quick=self.quick))
 
 
+OUR_SAVES = 40
+
+
+def _loop_count(files: int) -> int:
+    """Saves under the start.sh loop: each waits for a whole pass over the tree."""
+    return 5 if files <= 20_000 else 2
+
+
+def _line_figure(title: str, unit: str, series: dict[str, list[list[float]]]) -> dict[str, object]:
+    return {"kind": "lines", "title": title, "xlabel": "files in the folder", "ylabel": unit, "series": series}
+
+
+def _bar_figures(rows: Sequence[Row]) -> Figures:
+    """One picture a `figure` that rows name; a group of bars a row."""
+    found: Figures = {}
+    for name in dict.fromkeys(row.figure for row in rows if row.bars):
+        title, _, unit = name.partition(", ")
+        groups = {row.measure: dict(row.bars) for row in rows if row.figure == name}
+        slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+        found[slug] = {"kind": "bars", "title": title, "ylabel": unit, "groups": groups}
+    return found
+
+
 MEASURES = ("save", "bulk", "burst", "idle", "shaped", "node", "verdicts")
 
 
 def write(bench: Bench, target: Path) -> None:
     """`docs/benchmarks.md` and the plots beside it."""
+    figures = {**bench.figures, **_bar_figures(bench.rows)}
     with tempfile.NamedTemporaryFile("w", suffix=".json") as results:
-        json.dump(bench.figures, results)
+        json.dump(figures, results)
         results.flush()
         plots = target.with_suffix("")
         subprocess.run([PEERS / "python", ROOT / "tests/bench/plot.py", results.name, plots], check=True)
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    pictures = "\n\n".join(f"![{name}](benchmarks/{name}.svg)" for name in bench.figures)
+    pictures = "\n\n".join(f"![{name}](benchmarks/{name}.svg)" for name in figures)
     target.write_text(
         f"# Benchmarks\n\nWritten by `make bench` on {today}: {machine}; one SeaweedFS on the same machine for "
         "everybody, tools in turn (A B A B), medians. Absolute figures move with the machine; read the ratios.\n\n"

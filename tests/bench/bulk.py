@@ -68,6 +68,8 @@ def row(label: str, results: Results, goal: float, what: float, unit: str, *, cp
         f"{ratio:.2f}x",
         ratio >= goal and (not cpu_goal or my_cpu <= peer_cpu),
         everyone,
+        f"Bulk transfer, {unit}",
+        {name: what / seconds for name, seconds in {OURS.name: mine, **others}.items()},
     )
 
 

@@ -12,7 +12,14 @@ mpl.use("svg")
 mpl.rcParams["svg.hashsalt"] = "preflight"  # the same figures give the same file
 import matplotlib.pyplot as plt  # noqa: E402
 
-COLOURS = {"ours": "#1f6feb", "start.sh loop": "#b35900"}
+COLOURS = {
+    "ours": "#1f6feb",
+    "preflight-sync": "#1f6feb",
+    "start.sh loop": "#b35900",
+    "s5cmd": "#7a7a7a",
+    "rclone": "#a9a9a9",
+    "aws s3 sync": "#d0b090",
+}
 
 
 def lines(title: str, xlabel: str, ylabel: str, series: dict[str, list[list[float]]], target: Path) -> None:
@@ -38,14 +45,20 @@ def lines(title: str, xlabel: str, ylabel: str, series: dict[str, list[list[floa
 def bars(title: str, ylabel: str, groups: dict[str, dict[str, float]], target: Path) -> None:
     """One group of bars a measure, one bar a tool."""
     figure, axes = plt.subplots(figsize=(7, 4))
-    tools = list(next(iter(groups.values())))
+    tools = list(dict.fromkeys(tool for values in groups.values() for tool in values))
     width = 0.8 / len(tools)
     for number, tool in enumerate(tools):
         places = [group + number * width for group in range(len(groups))]
-        heights = [values[tool] for values in groups.values()]
-        axes.bar(places, heights, width, label=tool)
+        heights = [values.get(tool, 0.0) for values in groups.values()]
+        axes.bar(places, heights, width, label=tool, color=COLOURS.get(tool))
         for place, height in zip(places, heights, strict=True):
-            axes.annotate(f"{height:,.0f}", (place, height), ha="center", va="bottom", fontsize=7)
+            axes.annotate(
+                f"{height:,.3g}" if height < 100 else f"{height:,.0f}",
+                (place, height),
+                ha="center",
+                va="bottom",
+                fontsize=7,
+            )
     axes.set_xticks([group + 0.4 - width / 2 for group in range(len(groups))], list(groups))
     axes.set_title(title, loc="left")
     axes.set_ylabel(ylabel)

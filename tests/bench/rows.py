@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of `docs/benchmarks.md`. `met` is None where there is no goal."""
+    """One line of `docs/benchmarks.md`. `met` is None where there is no goal.
+
+    `bars` (tool -> value) of rows with the same `figure` become one picture; `figure` names it and its unit.
+    """
 
     measure: str
     goal: str
@@ -18,6 +21,8 @@ class Row:
     ratio: str = ""
     met: bool | None = None
     note: str = ""
+    figure: str = ""
+    bars: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from sync.clock import SystemClock
@@ -14,10 +15,21 @@ from sync.state import Journal
 from sync.status import read_status
 from sync.tree import Entry
 from sync.tree import Row as Known
-from tests.bench.peers import BULK_TOOLS, OURS, Bucket
+from tests.bench.peers import BULK_TOOLS, OURS, Bucket, Tool
 from tests.bench.processes import cpu_s, rss_bytes, run
 from tests.bench.rows import Row
-from tests.bench.save import make_tree, our_child, wait_saved
+from tests.bench.save import edit_and_wait, make_tree, our_child, s3_client, wait_saved
+
+SYNC_PASSES = (Tool("rclone"), Tool("aws s3 sync"))
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """By tool, against the number of files: megabytes resident, and CPU seconds to notice and upload one save."""
+
+    files: int
+    memory_mb: dict[str, float]
+    save_cpu_s: dict[str, float]
 
 
 def burst(work: Path, bucket: Bucket, files: int) -> Row:
@@ -51,11 +63,13 @@ def burst(work: Path, bucket: Bucket, files: int) -> Row:
         f"{mine / uploads[best]:.2f}x",
         mine <= 1.2 * uploads[best],
         ", ".join(f"{name} {seconds:.1f} s" for name, seconds in uploads.items()),
+        "Burst of new files, seconds until all are durable",
+        {OURS.name: mine, **uploads},
     )
 
 
-def idle(work: Path, bucket: Bucket, files: int, watch_s: float) -> list[Row]:
-    """Resident memory and CPU share of the child while nobody edits."""
+def idle(work: Path, bucket: Bucket, files: int, watch_s: float, saves: int = 10) -> tuple[list[Row], Growth]:
+    """What the child costs while nobody edits, and for one save; and what a peer's pass over the same tree costs."""
     folder = work / f"idle-{files}"
     make_tree(folder, files)
     goal_bytes = 80e6 if files <= 100_000 else 300e6
@@ -64,13 +78,25 @@ def idle(work: Path, bucket: Bucket, files: int, watch_s: float) -> list[Row]:
         time.sleep(watch_s)
         share = (cpu_s(child.pid) - before) / (time.monotonic() - began)
         resident = rss_bytes(child.pid)
+        client, before = s3_client(bucket), cpu_s(child.pid)
+        for number in range(saves):
+            notebook = folder / "d00000" / "thesis.ipynb"
+            edit_and_wait(client, bucket, folder.name, notebook, folder, b"%d" % number * 4000, 60)
+        one_save_s = (cpu_s(child.pid) - before) / saves
+    memory, seconds = {OURS.name: resident / 1e6}, {OURS.name: one_save_s}
+    for tool in SYNC_PASSES if files <= 100_000 else ():
+        cost = run(*tool.push(folder, bucket, folder.name))
+        memory[tool.name], seconds[tool.name] = cost.peak_bytes / 1e6, cost.cpu_s
     shutil.rmtree(folder)
-    return [
+    heaviest = ", ".join(f"{name} {mb:.0f} MB" for name, mb in memory.items() if name != OURS.name)
+    rows = [
         Row(
             f"idle, {files:,} files: memory",
             f"<= {goal_bytes / 1e6:.0f} MB RSS",
             f"{resident / 1e6:.0f} MB",
+            heaviest,
             met=resident <= goal_bytes,
+            note="peers: the peak of one pass with nothing to do",
         ),
         Row(
             f"idle, {files:,} files: CPU",
@@ -80,6 +106,7 @@ def idle(work: Path, bucket: Bucket, files: int, watch_s: float) -> list[Row]:
             note=f"over {watch_s:.0f} s",
         ),
     ]
+    return rows, Growth(files, memory, seconds)
 
 
 def rescan(work: Path, files: int) -> Row:
