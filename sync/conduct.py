@@ -6,7 +6,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sync import pulling, pushing, scanning
+from sync import doubts, pulling, pushing, scanning
 from sync.errors import SyncError
 from sync.trash import expire
 from sync.work import Expired, Leased, Outcome
@@ -39,6 +39,7 @@ def step(engine: Engine, now_s: float) -> float:
     if engine.restored:
         scanning.scan(engine, now_s)
         if engine.restore is None and not engine.wants_pull:
+            doubts.look(engine, now_s)
             pushing.push(engine, now_s)
         _expire(engine, now_s)
     return _wait(engine, now_s)
@@ -98,6 +99,9 @@ def _wait(engine: Engine, now_s: float) -> float:
     due = engine.agenda.next_due_s()
     if due is not None:
         times.append(due)
+    looks = doubts.next_due_s(engine) if engine.doubts.open and engine.restored else None
+    if looks is not None:
+        times.append(max(looks, now_s + 0.05))
     deletes = engine.agenda.deletes_due_s()
     if deletes is not None and engine.held is None:
         times.append(max(deletes, now_s + 0.02))

@@ -10,15 +10,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sync.errors import NotFound, PreconditionFailed, Transient, Unsupported
 from sync.guarded import copy_guarded, put_guarded
 from sync.names import conflict_path, key_of
 from sync.stores import ABSENT, ObjectInfo, Precondition, Store, only_over
-from sync.tree import Row
-from sync.work import Copy, World
+from sync.tree import Doubt, Row
+from sync.work import Copy, Task, World
 
 ROUNDS = 4  # two writers that keep beating each other are left for the next round
 COMPARE_BYTES = 64 * 1024 * 1024  # above this equal size and no checksum is not taken for equal content
@@ -60,13 +60,18 @@ def is_same(world: World, key: str, info: ObjectInfo, size: int, digest: bytes) 
     return hashlib.md5(body.getvalue()).digest() == digest
 
 
-def resolve(path: str, body: bytes, digest: bytes, meta: Mapping[str, str], world: World) -> Resolved:
+def find_ours(world: World, key: str, info: ObjectInfo, writes: Sequence[Doubt]) -> Doubt | None:
+    """The write without an answer that made this object, if one of these did."""
+    return next((w for w in writes if w.md5 and is_same(world, key, info, w.size, w.md5)), None)
+
+
+def resolve(task: Task, body: bytes, digest: bytes, meta: Mapping[str, str], world: World) -> Resolved:
     """Get `body` to its name without losing what is there.
 
     Raises:
         Transient: the object kept changing under us; the next round tries again.
     """
-    key = key_of(path)
+    key = key_of(task.path)
     copies: list[Copy] = []
     for _ in range(ROUNDS):
         try:
@@ -75,11 +80,12 @@ def resolve(path: str, body: bytes, digest: bytes, meta: Mapping[str, str], worl
             only_if: Precondition = ABSENT  # deleted by somebody: an edit beats a delete
         else:
             try:
-                if is_same(world, key, info, len(body), digest) and _same_marks(info, meta):
+                same = is_same(world, key, info, len(body), digest)
+                if same and _same_marks(info, meta):
                     return Resolved(info, tuple(copies))
-                if not is_same(world, key, info, len(body), digest) and not key.endswith("/"):
+                if not (same or key.endswith("/") or find_ours(world, key, info, task.ours)):
                     world.confirm()
-                    copies.append(preserve(path, info, world))
+                    copies.append(preserve(task, info, world))
             except (NotFound, PreconditionFailed):
                 continue
             only_if = only_over(info.version)
@@ -95,14 +101,15 @@ def _same_marks(info: ObjectInfo, meta: Mapping[str, str]) -> bool:
     return all(info.meta.get(name) == meta.get(name) for name in ("mode", "symlink"))
 
 
-def preserve(path: str, info: ObjectInfo, world: World) -> Copy:
-    """Copy the foreign version of `path` to its conflict name (the same one however often this is repeated)."""
-    key = key_of(path)
+def preserve(task: Task, info: ObjectInfo, world: World) -> Copy:
+    """Copy the foreign version of a path to its conflict name (the same one however often this is repeated)."""
+    path, key = task.path, key_of(task.path)
     copied: ObjectInfo | None = None
     copy = ""
     for attempt in range(10):
         copy = conflict_path(path, world.machine, info.modified, attempt)
         world.permit()
+        task.sent.append(Doubt(copy, info.size, b""))
         try:
             copied = _copy(world, key, key_of(copy), info)
             break

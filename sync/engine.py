@@ -12,13 +12,16 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sync import conduct, pulling
+from sync import conduct, doubts, pulling
 from sync.agenda import Agenda, Gone, home
 from sync.clock import Clock
-from sync.errors import Denied, DiskFull, LeaseLost, Misconfigured, SyncError, Throttled
+from sync.doubts import Doubts
+from sync.errors import LeaseLost, SyncError, Throttled
 from sync.files import Files
 from sync.lease import TERM_S, Lease, Predecessor, Unconfirmed
-from sync.plan import Guard
+from sync.limits import Limits
+from sync.outage import Outage, worse
+from sync.plan import Held
 from sync.restoring import Restore
 from sync.scan import Scanner
 from sync.state import Journal
@@ -39,6 +42,7 @@ from sync.work import (
     Outcome,
     Placed,
     Saved,
+    Settled,
     Unsaveable,
     Vanished,
     World,
@@ -47,41 +51,9 @@ from sync.work import (
 log = logging.getLogger(__name__)
 
 REPULL_AFTER_S = 25.0  # past the term of the node before us: its last request has ended by then
-OFFLINE_AFTER = 3  # failures in a row: one reset is no outage
-OUTAGE_MOST_S = 30.0
 LOG_EVERY_S = 60.0  # the same trouble is told once a minute
 EXPIRE_FIRST_S = 600.0  # a start has better things to do than to look through the trash
 EXPIRE_EVERY_S = 86_400.0
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the engine may do at once and what it must hold back."""
-
-    workers: int = 16
-    guard: Guard = field(default_factory=Guard)
-    guard_release_s: float = 86_400.0
-    trash_keep_s: float = 30 * 86_400.0
-    is_mirror: bool = False  # push-only: nothing is pulled, no conflict copies appear in the folder
-
-
-@dataclass(slots=True)
-class Outage:
-    """The store (or the disk) does not take part."""
-
-    error: SyncError
-    since_s: float
-    retry_s: float
-    failures: int
-
-
-@dataclass(slots=True)
-class Held:
-    """Deletes that a guard holds back."""
-
-    why: str
-    since_s: float
-    count: int
 
 
 @dataclass(slots=True)
@@ -103,6 +75,7 @@ class Engine:
 
     scanner: Scanner = field(init=False)
     agenda: Agenda = field(init=False)
+    doubts: Doubts = field(init=False)
     restore: Restore | None = None
     restored: bool = False
     busy: dict[str, str] = field(default_factory=dict)  # path -> verb
@@ -145,6 +118,7 @@ class Engine:
     def __post_init__(self) -> None:
         self.scanner = Scanner(self.files, self.journal)
         self.agenda = Agenda(self.journal.row)
+        self.doubts = Doubts(self.journal, self.clock.monotonic())
         self.window = float(self.limits.workers)
         self.expire_due_s = self.clock.monotonic() + EXPIRE_FIRST_S
 
@@ -215,26 +189,35 @@ class Engine:
             case Later(path=path):
                 self._end(path)
                 self.agenda.retry(path, now_s, failed=False)
-                self._again_in_restore(path, now_s)
+                self.again_in_restore(path, now_s)
                 self.mark_now(path.rpartition("/")[0], now_s)
                 if path in self.agenda.gone:
                     self.agenda.drop_gone(path)
                     self.scanner.forget(path.rpartition("/")[0])
             case Vanished(path=path):
                 self._end(path)
-                self._settle_restore(path)
+                self.settle_restore(path)
                 self.agenda.drop(path)
                 self.scanner.forget(path.rpartition("/")[0])
                 self.mark_now(path.rpartition("/")[0], now_s)
             case Unsaveable(path=path, why=why):
                 self._end(path)
-                self._settle_restore(path)
+                self.settle_restore(path)
                 self.problems[path] = why
                 self.agenda.retry(path, now_s, failed=True)
                 self.agenda.delay_gone(path, now_s)
             case Failed(path=path, error=error):
                 self._end(path)
+                if outcome.sent and not self.lease.is_lost:
+                    self.doubts.add(outcome.sent, now_s)
                 self._failed(path, error, now_s)
+            case Settled(path=path):
+                self._end(path)
+                self._worked()
+                if doubts.settled(self, outcome, now_s):
+                    self.journal.drop(path)
+                    self.agenda.drop_gone(path)
+                    pulling.fetch_one(self, path)
             case Deleted(path=path):
                 self._end(path)
                 self._worked()
@@ -280,24 +263,31 @@ class Engine:
             self.agenda.done(outcome.path, outcome.row.entry, now_s)
             return
         self.journal.record(outcome.path, outcome.row)
+        self.doubts.drop(outcome.path)
         self._copied(outcome.copies)
         if outcome.is_racy:
             self.mark_now(outcome.path.rpartition("/")[0], now_s)
-        self._settle_restore(outcome.path)
+        self.settle_restore(outcome.path)
         if self.restored and outcome.path not in self.agenda.pending:
             # A scan found it gone or as it was while it was on its way: only another comparison tells which.
-            self.scanner.forget(home(outcome.path))
-            self.mark_now(outcome.path.rstrip("/").rpartition("/")[0], now_s)
-            self.scanner.forget(outcome.path.rstrip("/").rpartition("/")[0])
+            self.look_again(outcome.path, now_s)
         self.agenda.done(outcome.path, outcome.row.entry, now_s)
         if outcome.was_sent:
             self.last_durable_at = self.clock.now()
+
+    def look_again(self, path: str, now_s: float) -> None:
+        """The next scan compares the path with the journal, whatever an earlier one found."""
+        folder = path.rstrip("/").rpartition("/")[0]
+        self.scanner.forget(home(path))
+        self.scanner.forget(folder)
+        self.mark_now(folder, now_s)
 
     def _copied(self, copies: tuple[Copy, ...]) -> None:
         for copy in copies:
             self.journal.add_conflict(copy.path, copy.copy, copy.at)
             if copy.row is not None:
                 self.journal.record(copy.copy, copy.row)
+                self.doubts.drop(copy.copy)
             self.mark_now(copy.copy.rpartition("/")[0], self.clock.monotonic())
             log.warning("Two contents met; both are kept", extra={"path": copy.path, "copy": copy.copy})
 
@@ -305,24 +295,25 @@ class Engine:
         self._copied(outcome.copies)
         for path, row in outcome.rows:
             self.journal.record(path, row)
+            self.doubts.drop(path)
             self.problems.pop(path, None)
-            self._settle_restore(path, row.size)
+            self.settle_restore(path, row.size)
         for path, why in outcome.unusable:
             self.problems[path] = why
-            self._settle_restore(path)
+            self.settle_restore(path)
         for path in outcome.later:
-            self._again_in_restore(path, now_s)
+            self.again_in_restore(path, now_s)
         pulling.placed(self, outcome)
         if outcome.error is not None:
             self._failed("", outcome.error, now_s)
 
-    def _settle_restore(self, path: str, size: int = 0) -> None:
+    def settle_restore(self, path: str, size: int = 0) -> None:
         if self.restore is not None and self.restore.adopts.pop(path, None) is not None:
             self.restore.in_flight.pop(path, None)
             self.restore.files_done += 1
             self.restore.bytes_done += size
 
-    def _again_in_restore(self, path: str, now_s: float) -> None:
+    def again_in_restore(self, path: str, now_s: float) -> None:
         if self.restore is not None and (pull := self.restore.adopts.pop(path, None)) is not None:
             self.restore.in_flight.pop(path, None)
             self.restore.again.append((now_s + 1.0, pull))
@@ -337,7 +328,7 @@ class Engine:
             return
         if isinstance(error, Unconfirmed):
             self.agenda.retry(path, now_s, failed=False)
-            self._again_in_restore(path, now_s)
+            self.again_in_restore(path, now_s)
             return
         self.agenda.retry(path, now_s, failed=True)
         if path in self.agenda.gone:
@@ -345,17 +336,12 @@ class Engine:
             self.agenda.last_gone_s = self.agenda.first_gone_s = now_s
         if self.restore is not None and self.restore.gives_up(path, error):
             self.problems[path] = f"It stays in the bucket: {error.what}"
-            self._settle_restore(path)
+            self.settle_restore(path)
         else:
-            self._again_in_restore(path, now_s)
-        failures = self.outage.failures + 1 if self.outage else 1
-        # One failure may be about one path alone: the others go on meanwhile.
-        delay = min(2.0 ** min(failures - 1, 6), OUTAGE_MOST_S) if failures > 1 or not path else 0.0
+            self.again_in_restore(path, now_s)
         if isinstance(error, Throttled):
             self.window = max(1.0, self.window / 2)
-            delay = error.after_s or delay
-        since = self.outage.since_s if self.outage else now_s
-        self.outage = Outage(error, since, now_s + delay, failures)
+        self.outage = worse(self.outage, error, now_s, is_general=not path)
         if self.restore is not None and not self.restore.is_listed and not path:
             self.restore = None
         if now_s >= self.log_again_s:
@@ -364,10 +350,8 @@ class Engine:
 
     def is_offline(self) -> bool:
         """Whether the failures in a row amount to an outage that people should see."""
-        if self.outage is None:
-            return False
-        final = isinstance(self.outage.error, Denied | Misconfigured | DiskFull)
-        return final or self.outage.failures >= OFFLINE_AFTER or not self.restored
+        outage = self.outage  # read once: a mirror is asked by another thread
+        return outage is not None and (outage.is_felt() or not self.restored)
 
     def _leased(self, error: SyncError | None, now_s: float) -> None:
         self.leasing = False

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sync.conflict import is_same, md5_of, preserve
+from sync.conflict import find_ours, is_same, md5_of, preserve
 from sync.errors import Corrupt, NotFound, PreconditionFailed, SyncError, Transient, Unstable
 from sync.files import Reading
 from sync.guarded import is_enforced, look_first
 from sync.names import key_of
 from sync.stores import ABSENT, ANY, ObjectInfo, Part, Precondition, only_over
-from sync.tree import Entry, Remote, Row
+from sync.tree import Doubt, Entry, Remote, Row
 from sync.work import Copy, Later, Outcome, Saved, Task, World
 
 MOST_PARTS = 9_000  # providers allow 10,000
@@ -129,6 +129,7 @@ def _publish(
     """Make the parts an object; foreign content under the name is preserved first."""
     only_if: Precondition = ABSENT if task.row is None else only_over(task.row.version)
     copies: list[Copy] = []
+    task.sent.append(Doubt(task.path, size, digest))
     for _ in range(3):
         world.permit()
         try:
@@ -145,8 +146,9 @@ def _publish(
             if is_same(world, key, info, size, digest):
                 _abort(world, key, upload)
                 return info, copies
-            world.confirm()
-            copies.append(preserve(task.path, info, world))
+            if find_ours(world, key, info, task.ours) is None:
+                world.confirm()
+                copies.append(preserve(task, info, world))
             only_if = only_over(info.version)
     raise Transient("The object keeps changing", where=key)
 

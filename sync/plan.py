@@ -72,3 +72,12 @@ class Guard:
         if burst > self.files and burst > self.ratio * total:
             return f"{burst} of {total} files would be deleted in the bucket at once"
         return ""
+
+
+@dataclass(slots=True)
+class Held:
+    """Deletes that a guard holds back."""
+
+    why: str
+    since_s: float
+    count: int

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from sync import doubts
 from sync.errors import NotFound, SyncError
 from sync.fetch import fetch, place
 from sync.names import OURS, key_of, stamp
@@ -95,7 +97,9 @@ def _start(engine: Engine, restore: Restore, pull: Pull) -> None:
         restore.in_flight[pull.path] = pull.remote.size
         restore.adopts[pull.path] = pull
         merges = pull.op is Op.MERGE
-        job = partial(fetch, pull.path, pull.remote, pull.local, engine.world, merges=merges)
+        job: Callable[[], Outcome] = partial(fetch, pull.path, pull.remote, pull.local, engine.world, merges=merges)
+        if pull.path in engine.doubts.open:
+            job = doubts.job_of(engine, pull.path)  # it may be what this node itself wrote
         engine.run_job(pull.path, "fetch", job)
 
 

@@ -15,7 +15,7 @@ from sync.guarded import copy_guarded, delete_exactly, put_guarded
 from sync.large import send_large
 from sync.names import key_of, trash_key
 from sync.stores import ABSENT, ANY, ObjectInfo, Precondition, only_over
-from sync.tree import Entry, Kind, Row, smudge
+from sync.tree import Doubt, Entry, Kind, Row, smudge
 from sync.twins import is_abandoned, is_torn, mend, twin_of
 from sync.work import Deleted, Failed, Foreign, Later, Outcome, Saved, Task, Unsaveable, Vanished, World
 
@@ -59,7 +59,7 @@ def upload(task: Task, world: World) -> Outcome:
     except Unsupported as error:
         return Unsaveable(task.path, str(error))
     except SyncError as error:
-        return Failed(task.path, error)
+        return Failed(task.path, error, tuple(task.sent))
 
 
 def _upload_link(task: Task, world: World) -> Outcome:
@@ -131,11 +131,12 @@ def _send_body(task: Task, world: World, body: bytes, entry: Entry, *, is_racy: 
     key = key_of(task.path)
     meta = meta_of(entry)
     only_if = ABSENT if row is None else only_over(row.version)
+    task.sent.append(Doubt(task.path, len(body), digest))
     try:
         info = put_guarded(world.store, key, body, meta=meta, only_if=only_if)
         resolved = Resolved(info)
     except PreconditionFailed:
-        resolved = resolve(task.path, body, digest, meta, world)
+        resolved = resolve(task, body, digest, meta, world)
     saved = Row(stamp, resolved.info.version, len(body), digest)
     return Saved(task.path, saved, was_sent=True, is_racy=is_racy, copies=resolved.copies)
 
@@ -157,6 +158,7 @@ def _move(task: Task, world: World, digest: bytes, entry: Entry) -> Outcome | No
     world.permit()
     try:
         target = key_of(task.path)
+        task.sent.append(Doubt(task.path, row.size, digest))
         info = copy_guarded(world.store, key_of(source), target, version=row.version, only_if=ABSENT)
     except (NotFound, PreconditionFailed, Unsupported):
         return None

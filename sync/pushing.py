@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from sync import settle
 from sync.agenda import Gone, Pending
+from sync.plan import Held
 from sync.push import delete, upload
+from sync.root import verify_root
 from sync.tree import Kind
 from sync.work import Task
 
@@ -64,6 +66,7 @@ def _send(engine: Engine, item: Pending) -> None:
     path = item.path
     row = engine.journal.row(path)
     task = Task(path, item.entry, row, note=engine.journal.uploads().get(path) if _is_large(item) else None)
+    task.ours = engine.doubts.of(path)
     folder = settle.git_folder(path)
     # Only the state that came to rest goes up, lest a save that began since is caught halfway; what never rests must.
     stale_s = settle.STALE_SMALL_S if item.entry.size <= settle.SMALL_BYTES else settle.STALE_LARGE_S
@@ -83,8 +86,6 @@ def _is_large(item: Pending) -> bool:
 
 
 def _delete(engine: Engine, now_s: float, room: int) -> None:
-    from sync.root import verify_root
-
     due_s = engine.agenda.deletes_due_s()
     if due_s is None:
         engine.held = None
@@ -101,6 +102,8 @@ def _delete(engine: Engine, now_s: float, room: int) -> None:
         row = engine.journal.row(gone.path)
         if row is None:
             engine.agenda.drop_gone(gone.path)
+        elif gone.path in engine.doubts.open:
+            continue  # the row may not name what the bucket holds
         elif not _blocks_delete(engine, gone.path) and now_s >= gone.since_s:
             keeps_trash = not gone.moved_to
             job = partial(delete, gone.path, row, engine.world, keeps_trash=keeps_trash)
@@ -116,8 +119,6 @@ def _blocks_delete(engine: Engine, path: str) -> bool:
 
 
 def _is_approved(engine: Engine, waiting: list[Gone], now_s: float) -> bool:
-    from sync.engine import Held
-
     while engine.lately_deleted and now_s - engine.lately_deleted[0] > BURST_S:
         engine.lately_deleted.popleft()
     asking = [g for g in waiting if not (g.moved_to or g.is_approved or g.path.endswith("/"))]

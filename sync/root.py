@@ -32,6 +32,7 @@ def verify_root(engine: Engine) -> bool:
         engine.restore = None
         return False
     engine.journal.forget()
+    engine.doubts.clear()
     engine.agenda.clear()
     engine.scanner.forget()
     engine.walk = None

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sync.names import join, split
-from sync.tree import Entry, Remote, Row
+from sync.tree import Doubt, Entry, Remote, Row
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,8 @@ CREATE TABLE IF NOT EXISTS remote (
     md5 BLOB, PRIMARY KEY (dir, name)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS uploads (path BLOB PRIMARY KEY, note TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS doubts (path BLOB NOT NULL, size INTEGER NOT NULL, md5 BLOB NOT NULL,
+    PRIMARY KEY (path, size, md5)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS conflicts (path BLOB NOT NULL, copy BLOB NOT NULL, at REAL NOT NULL,
     PRIMARY KEY (path, copy)) WITHOUT ROWID;
 """
@@ -132,10 +134,11 @@ class Journal:
         self._write().execute("DELETE FROM entries WHERE dir = ? AND name = ?", key)
 
     def forget(self) -> None:
-        """Forget every row and upload: this journal proves nothing about the folder it was found with."""
+        """Forget every row, upload and doubt: this journal proves nothing about the folder it was found with."""
         self._write().execute("DELETE FROM entries")
         self._files = self._bytes = 0
         self._db.execute("DELETE FROM uploads")
+        self._db.execute("DELETE FROM doubts")
 
     def counts(self) -> tuple[int, int]:
         """(files, bytes) that the bucket holds of this folder, as far as this journal knows."""
@@ -199,6 +202,21 @@ class Journal:
             self._write().execute("DELETE FROM uploads WHERE path = ?", (os.fsencode(path),))
         else:
             self._write().execute("INSERT OR REPLACE INTO uploads VALUES (?,?)", (os.fsencode(path), note))
+
+    # Writes whose answer never came.
+    def doubts(self) -> tuple[Doubt, ...]:
+        """All of them, in order of paths."""
+        found = self._db.execute("SELECT path, size, md5 FROM doubts ORDER BY path")
+        return tuple(Doubt(os.fsdecode(path), int(size), bytes(md5)) for path, size, md5 in found)
+
+    def add_doubt(self, doubt: Doubt) -> None:
+        """Remember one."""
+        row = (os.fsencode(doubt.path), doubt.size, doubt.md5)
+        self._write().execute("INSERT OR IGNORE INTO doubts VALUES (?,?,?)", row)
+
+    def drop_doubts(self, path: str) -> None:
+        """It is known again what the bucket holds under this name."""
+        self._write().execute("DELETE FROM doubts WHERE path = ?", (os.fsencode(path),))
 
     def conflicts(self) -> list[tuple[str, str, float]]:
         """(path, copy, when) of every conflict whose copy was not dismissed."""

@@ -63,6 +63,14 @@ class Remote(NamedTuple):
     md5: bytes | None
 
 
+class Doubt(NamedTuple):
+    """A write that was sent and may have been carried out. `md5` is b"" for a content that is not our own."""
+
+    path: str
+    size: int
+    md5: bytes
+
+
 SMUDGED_NS = 0  # a ctime that no file has: the row's content must be read again before it counts as unchanged
 
 

@@ -10,7 +10,7 @@ from sync.clock import Clock
 from sync.errors import SyncError
 from sync.files import Files
 from sync.stores import Store
-from sync.tree import Entry, Remote, Row
+from sync.tree import Doubt, Entry, Remote, Row
 
 
 def one_after_the_other(jobs: Sequence[Callable[[], Any]]) -> list[Any]:
@@ -85,6 +85,16 @@ class Failed:
 
     path: str
     error: SyncError
+    sent: tuple[Doubt, ...] = ()  # writes that it does not know the end of
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of a doubtful write: `row` when the object is our own."""
+
+    path: str
+    row: Row | None = None
+    is_foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +172,7 @@ Outcome = (
     Expired
     | Noted
     | Saved
+    | Settled
     | Later
     | Vanished
     | Unsaveable
@@ -185,4 +196,5 @@ class Task:
     is_exact: bool = False  # only this very state may go up (git refs)
     origin: tuple[str, Row] | None = None  # a renamed file's old path
     note: str | None = None  # of an unfinished upload
-    extra: dict[str, str] = field(default_factory=dict)
+    ours: tuple[Doubt, ...] = ()  # earlier writes without an answer: what they made is no foreign content
+    sent: list[Doubt] = field(default_factory=list)  # what this upload sends

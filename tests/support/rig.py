@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sync.disk import DiskFiles
-from sync.engine import Engine, Limits
+from sync.engine import Engine
 from sync.errors import NotFound
 from sync.lease import Lease
+from sync.limits import Limits
 from sync.names import is_ours
 from sync.parking import Parking
 from sync.report import status_of

@@ -305,6 +305,8 @@ class Lifetime:
             return False
         if engine.agenda.gone or engine.busy or engine.held or engine.wants_pull or engine.repull_s is not None:
             return False
+        if engine.doubts.open:
+            return False
         return all(is_unfinished(life.node.disk, f"{FOLDER}/{path}") for path in engine.agenda.pending)
 
     def _last_life(self) -> Life:

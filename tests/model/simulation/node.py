@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sync.engine import Engine, Limits
+from sync.engine import Engine
 from sync.files import Files
 from sync.lease import Lease
+from sync.limits import Limits
 from sync.names import is_ours
 from sync.parking import Parking
 from sync.plan import Guard
