@@ -8,9 +8,12 @@ import os
 from sync.engine import Engine
 from sync.errors import Denied, DiskFull, Misconfigured
 from sync.status import Progress, State, Status
+from sync.stores.retry import Retrying
 
+SILENT_S = 15.0  # of failures alone while something waits: to give up a single request that hangs takes minutes
 SHOWN = 20
 SHOWN_HELD = 100
+WAITS = "edits wait here and go up when it answers"
 
 
 def state_of(engine: Engine) -> tuple[State, str, str]:
@@ -29,9 +32,12 @@ def state_of(engine: Engine) -> tuple[State, str, str]:
             return State.FAILED, outage.error.what, outage.error.hint or "check the credentials and the bucket"
         if isinstance(outage.error, DiskFull):
             return State.FAILED, outage.error.what, outage.error.hint
-        return State.OFFLINE, outage.error.what, outage.error.hint or "edits wait here and go up when it answers"
+        return State.OFFLINE, outage.error.what, outage.error.hint or WAITS
     if not engine.restored:
         return (State.STARTING if engine.restore is None else State.RESTORING), "", ""
+    silence = engine.store.silence if isinstance(engine.store, Retrying) else None
+    if silence and engine.agenda.pending and engine.clock.monotonic() - silence.since_s >= SILENT_S:
+        return State.OFFLINE, silence.error.what, silence.error.hint or WAITS
     if engine.held is not None:
         return State.HELD, engine.held.why, "`preflight sync release` lets the deletes go ahead"
     return (State.SAVED if engine.is_idle() else State.SAVING), "", ""

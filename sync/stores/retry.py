@@ -35,6 +35,14 @@ class Patience:
     widest: int = 32  # requests in flight while nobody throttles us
 
 
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Requests have failed one after the other, with nothing answered between: the last error, since when."""
+
+    error: Transient
+    since_s: float
+
+
 class Pace:
     """Additive increase, multiplicative decrease of the number of requests in flight."""
 
@@ -85,6 +93,8 @@ class Retrying:
         self._rng = rng or random.Random()
         # Asked before a write is sent again: whoever might write at first may be fenced by then.
         self.permit: Callable[[str], None] = lambda key: None
+        # Long before one request is given up, this says that the store does not answer. None: it does, or nobody asked.
+        self.silence: Silence | None = None
 
     @property
     def facts(self) -> StoreFacts:
@@ -212,11 +222,19 @@ class Retrying:
     def _once(self, ask: Callable[[], T]) -> T:
         self.pace.enter()
         throttled = False
+        began_s = self._clock.monotonic()
         try:
-            return ask()
-        except Throttled:
-            throttled = True
+            answer = ask()
+        except Transient as error:
+            throttled = isinstance(error, Throttled)
+            self.silence = Silence(error, began_s if self.silence is None else self.silence.since_s)
             raise
+        except SyncError:
+            self.silence = None  # a refusal is an answer
+            raise
+        else:
+            self.silence = None
+            return answer
         finally:
             self.pace.leave(throttled=throttled)
 
