@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 TRIM_AFTER_S = 5.0  # of quiet
 POLL_COST = 20
+MIRROR_LOOK_S = 0.05  # at the end: how often a mirror is asked whether it is done
 POLL_S = 5.0  # between scans where the kernel refuses to watch
 
 
@@ -130,7 +131,7 @@ class Child:
         deadline_s = self._clock.monotonic() + timeout_s
         server = ControlServer(self._settings.state_dir, self._answer)
         server.start()
-        primary.mirrors = lambda: tuple(m.summary() for m in self._mirrors)
+        primary.mirrors = lambda: tuple(m.host.line for m in self._mirrors)
         primary.start()
         self._watcher.start()
         primary.publish()
@@ -191,6 +192,7 @@ class Child:
     def _start_mirrors(self) -> None:
         for config in self._settings.stores[1:]:
             mirror = Mirror(self._settings, config, self._clock)
+            mirror.host.on_news = self._primary.engine.wake
             self._mirrors.append(mirror)
             mirror.start()
 
@@ -198,7 +200,7 @@ class Child:
         return commands.answer(self._primary, request, self._clock)
 
     def _flush(self, *, once: bool) -> int:
-        """Save what is left within the deadline, name what is not, let the lease go."""
+        """Save what is left within the deadline, name what is not, let the lease go; then mirrors may catch up."""
         primary, engine = self._primary, self._primary.engine
         deadline_s = self._clock.monotonic() + self._settings.flush_timeout_s
         is_settled = False
@@ -211,14 +213,33 @@ class Child:
             for mirror in self._mirrors:
                 mirror.hurry()
             while self._stop.level < 2 and self._clock.monotonic() < deadline_s:
-                if engine.is_idle() and all(m.host.engine.is_idle() for m in self._mirrors):
+                if engine.is_idle():
                     is_settled = True
                     break
                 if engine.held is not None and not (engine.agenda.pending or engine.busy):
                     break
                 primary.turn(lambda: self._stop.level > 1 or engine.is_idle())
                 engine.agenda.hurry(self._clock.monotonic())
-        return self._end(is_settled=is_settled)
+        code = self._end(is_settled=is_settled)
+        self._wait_for_mirrors(deadline_s)
+        return code
+
+    def _wait_for_mirrors(self, deadline_s: float) -> None:
+        """While they get on. The first store's answer is the exit code; what a mirror lacks is told, and costs nothing.
+
+        The next node's mirror compares the whole folder and sends it then.
+        """
+        if not self._mirrors:
+            return
+        while self._stop.level < 2 and self._clock.monotonic() < deadline_s:
+            if not any(mirror.is_moving() for mirror in self._mirrors):
+                break
+            self._clock.sleep(MIRROR_LOOK_S)
+        for mirror in self._mirrors:
+            mirror.rest()
+            if not mirror.host.engine.is_idle():
+                log.warning("A mirror lacks the last changes", extra=mirror.host.line)
+        write_status(self._settings.state_dir, self._primary.status())
 
     def _end(self, *, is_settled: bool) -> int:
         """Let the lease go and say how it ended. Alarms that ring from here on are late, not unsaved."""
@@ -260,22 +281,20 @@ class Mirror:
     def hurry(self) -> None:
         """A flush began."""
         self.host.engine.is_hurried = True
-        self.host.engine.audit_due_s = 0.0
+        self.host.engine.wants_walk = True  # and until it has looked, it is not idle
         self.host.engine.wake()
 
-    def summary(self) -> dict[str, object]:
-        """For the status document."""
-        status = self.host.status()
-        return {
-            "store": status.store,
-            "state": status.state.value,
-            "why": status.why,
-            "pending_files": status.pending_files,
-        }
+    def is_moving(self) -> bool:
+        """Whether it still has something to send and a store that takes it."""
+        return not self.host.engine.is_idle() and not self.host.engine.is_offline()
 
-    def end(self) -> None:
-        """Stop following."""
+    def rest(self) -> None:
+        """Stop following; what it has reached is in `host.line`."""
         self._ending.set()
         self.host.engine.wake()
         self._thread.join(timeout=2.0)
+
+    def end(self) -> None:
+        """Stop following and close everything."""
+        self.rest()
         self.host.stop()

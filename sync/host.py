@@ -114,8 +114,11 @@ class Host:
             new_id=lambda: uuid.uuid4().hex,
             wake=self._event.set,
         )
-        self._written: tuple[State, float] = (State.STARTING, -1e9)
+        self._written: tuple[tuple[str, ...], float] = ((), -1e9)
         self.mirrors: Callable[[], tuple[dict[str, object], ...]] = lambda: ()
+        # Of a mirror: made by the thread that turns it, because nobody else may look into a moving engine.
+        self.line: dict[str, object] = {"store": store.url, "state": "starting", "why": "", "pending_files": 0}
+        self.on_news: Callable[[], None] = lambda: None
 
     def _post(self, outcome: Any) -> None:
         self.engine.post(outcome)
@@ -164,19 +167,32 @@ class Host:
 
     def publish(self) -> None:
         """Write the status when it changed or grew old; a mirror's is a line in the primary's."""
+        state, why, _ = state_of(self.engine)
         if self._is_mirror:
+            self._tell_line(state.value, why)
             return
-        state, _, _ = state_of(self.engine)
+        told = (state, *(str(line["state"]) for line in self.mirrors()))
         last, at_s = self._written
         age_s = self._clock.monotonic() - at_s
         is_moving = state in (State.SAVING, State.RESTORING, State.STOPPING, State.STARTING)
-        if state is last and age_s < (STATUS_SOON_S if is_moving else STATUS_EVERY_S):
+        if told == last and age_s < (STATUS_SOON_S if is_moving else STATUS_EVERY_S):
             return
-        self._written = (state, self._clock.monotonic())
+        self._written = (told, self._clock.monotonic())
         try:
             write_status(self._settings.state_dir, self.status())
         except OSError as error:  # a full disk: the document grows stale and says so; saving goes on
             log.warning("The status cannot be written", extra={"error": str(error)})
+
+    def _tell_line(self, state: str, why: str) -> None:
+        is_news = state != self.line["state"]
+        self.line = {
+            "store": self.engine.store.url,
+            "state": state,
+            "why": why,
+            "pending_files": len(self.engine.agenda.pending),
+        }
+        if is_news:
+            self.on_news()
 
     def status(self) -> Status:
         """The present status."""
