@@ -17,10 +17,13 @@ from preflight.checks import all_checks
 from preflight.errors import BadSettings
 from preflight.evidence import report_document
 from preflight.examine import start_checks
+from preflight.last_report import report_path
 from preflight.model import Finding, Verdict
+from preflight.outcomes import served_report
 from preflight.platforms import detect
-from preflight.rendering import line, print_report
+from preflight.rendering import line, print_bucket, print_report
 from sync.clock import Clock, SystemClock
+from sync.status import read_status
 
 EXIT_CODES = {Verdict.ACCEPT: 0, Verdict.DEGRADED: 10, Verdict.REJECT: 20}
 BAD_SETTINGS = 2
@@ -74,7 +77,7 @@ def report(
     out, err = out or sys.stdout, err or sys.stderr
     path = last_report(environ)
     try:
-        document = json.loads(path.read_text())
+        document = served_report(json.loads(path.read_text()), read_status(path.parent.parent))
     except (OSError, ValueError):
         err.write(f"there is no report yet ({path}); run `preflight check`\n")
         return 1
@@ -85,13 +88,15 @@ def report(
 
         from preflight.replay import report_from
 
-        print_report(report_from(document), Console(file=out))
+        console = Console(file=out)
+        print_report(report_from(document), console)
+        print_bucket(document["bucket"], console)
     return EXIT_CODES[Verdict(document["verdict"])]
 
 
 def last_report(environ: Mapping[str, str]) -> Path:
     """Where the last report is kept."""
-    return Path(environ.get("PREFLIGHT_STATE_DIR") or ".local/state") / "preflight" / "report.json"
+    return report_path(Path(environ.get("PREFLIGHT_STATE_DIR") or ".local/state"))
 
 
 def unknown_names(names: Sequence[str]) -> list[str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from preflight.examine import Examined, Setup, open_ledger_store
+from preflight.last_report import keep_report
 from preflight.ledger import Ledger, evidence_name
 from preflight.model import Blame, Finding, Limit, Measurement, Report, Severity
 from preflight.platforms import Platform
@@ -170,7 +171,7 @@ def _keep_here(document: Mapping[str, Any], state_dir: Path, name: str) -> None:
         os.replace(temp, folder / f"{name}.json")
         for old in sorted(folder.glob("*.json"))[:-KEEP_LOCAL]:
             old.unlink(missing_ok=True)
-        (folder.parent / "report.json").write_text(json.dumps(document["report"], allow_nan=False))
+        keep_report(document["report"], state_dir)
     except OSError as error:
         _log.warning("the evidence could not be kept here", extra={"folder": str(folder), "why": str(error)})
 

@@ -10,12 +10,14 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from preflight import examination, metrics, processes, server, services
 from preflight.board import Board, Stage
 from preflight.desk import Desk
 from preflight.errors import BadSettings
 from preflight.examination import Outcome
+from preflight.last_report import keep_report
 from preflight.loop import Loop, Signals
 from preflight.outcomes import account_faults, kept_report, last_words
 from preflight.page import page
@@ -78,6 +80,14 @@ class Launch:
         if faults:
             return self._refuse(faults)
         return self._start()
+
+    def _keep_degraded(self, report: Mapping[str, Any]) -> None:
+        """The node was handed back and is still here: everybody who asks hears the same."""
+        self.board.post(report=report)
+        try:
+            keep_report(report, self.settings.state_dir)
+        except OSError as error:
+            log.warning("the report could not be kept", extra={"why": str(error)})
 
     def _may_fail(self) -> bool:
         """Whether an exit code other than 0 costs nothing: only surely off a platform.
@@ -159,7 +169,7 @@ class Launch:
             if self._hold(self.gone_within_s):
                 return 0
             log.error("the platform took the node back but did not stop it: going on, degraded")
-            self.board.post(report=kept_report(outcome.report or {}, self.gone_within_s))
+            self._keep_degraded(kept_report(outcome.report or {}, self.gone_within_s))
         self.board.post(stage=Stage.RESTORING)
         try:
             preparing.result()

@@ -25,6 +25,14 @@ def kept_report(report: Mapping[str, Any], waited_s: float) -> dict[str, Any]:
     return {**report, "verdict": "degraded", "action": action, "trace": [*report.get("trace", ()), f"node kept: {why}"]}
 
 
+def served_report(report: Mapping[str, Any], status: Status | None) -> dict[str, Any]:
+    """The report as `/report`, `preflight report` and the Python API show it: with what the bucket can really do.
+
+    The sync child learns that beside its work, after the verdict; {} as long as it does not know.
+    """
+    return {**report, "bucket": dict(status.capability) if status is not None else {}}
+
+
 def account_faults(outcome: Outcome, variables: str) -> list[str]:
     """Wrong credentials or a bucket that does not exist: on a machine of the user's own, a reason not to start."""
     checks = (outcome.report or {}).get("checks", ())

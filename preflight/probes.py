@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 from preflight.board import Answer, Board, Level, Line, Stage, min_warn
+from preflight.outcomes import served_report
 from sync.status import STALE_AFTER_S
 
 KINDS = ("startupz", "livez", "readyz")
@@ -103,8 +104,7 @@ def report_document(board: Board) -> Mapping[str, Any] | None:
     """The last report; for wrong settings, what would stand in its place."""
     facts = board.facts
     if facts.report is not None:
-        status = board.sync()
-        return {**facts.report, "bucket": status.capability} if status is not None else facts.report
+        return served_report(facts.report, board.sync())
     if not facts.faults and not facts.report_error:
         return None
     why = "the settings are wrong" if facts.faults else facts.report_error

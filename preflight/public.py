@@ -18,6 +18,8 @@ from typing import Any
 from preflight.errors import PreflightError
 from preflight.lab import line, snapshot
 from preflight.lab.whole import atomic_writing as write_whole
+from preflight.last_report import report_path
+from preflight.outcomes import served_report
 from sync.clock import SystemClock
 from sync.control import socket_path
 
@@ -51,10 +53,10 @@ def state_dir() -> Path:
 
 def report() -> dict[str, Any]:
     """The last verdict on this node with every check: the document that `/report` serves. Raises NotRunning."""
-    document = snapshot.read_document(state_dir() / "preflight" / "report.json")
+    document = snapshot.read_document(report_path(state_dir()))
     if document is None:
         raise NotRunning(f"this node has no report in {state_dir()}: run `preflight check` or `preflight up`")
-    return document
+    return served_report(document, snapshot.sync_seen(state_dir(), SystemClock().now()).status)
 
 
 def sync_status() -> dict[str, Any]:

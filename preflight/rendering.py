@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from preflight.checks import all_checks
@@ -44,6 +44,23 @@ def print_report(report: Report, console: Console) -> None:
     console.print()
     for renderable in page(report):
         console.print(renderable, highlight=False)
+
+
+def print_bucket(capability: Mapping[str, Any], console: Console) -> None:
+    """What the bucket's server really does, as the sync child found out; nothing as long as it does not know."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    from sync.stores import Writes
+    from sync.stores.check import GUARANTEES
+
+    facts = capability.get("facts")
+    if not facts:
+        return
+    console.print(Text("Your bucket", style="bold"))
+    for sentence in (GUARANTEES[Writes(facts["writes"])], *capability.get("notes", ())):
+        console.print(Padding(Text(sentence), (0, 2, 0, 2)))
+    console.print()
 
 
 def page(report: Report) -> list[RenderableType]:

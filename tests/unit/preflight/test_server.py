@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import requests
 
+from preflight import commands_checks
 from preflight.board import Board, Stage
+from preflight.evidence import report_document
+from preflight.last_report import keep_report
 from preflight.metrics import exposition
+from preflight.model import Report, Verdict
 from preflight.page import page
 from preflight.probing import probe
 from preflight.server import Listener, PortTaken, page_route, probe_routes
+from preflight.supervisor import Service, Started, Tick, View, step
+from sync.status import State, Status, write_status
 from tests.support.clocks import StillClock
 
 
@@ -69,8 +79,28 @@ def test_forms_of_an_answer(listener: Listener) -> None:
 def test_the_report_appears_when_there_is_one(listener: Listener, board: Board) -> None:
     report = {"verdict": "accept", "checks": [], "findings": [], "machine": "m-1"}
     board.post(report=report, stage=Stage.RESTORING)
-    assert get(listener, "/report").json() == report
+    assert get(listener, "/report").json() == {**report, "bucket": {}}
     assert get(listener, "/startupz").status_code == 200
+
+
+def test_the_command_and_the_port_show_the_same_report(listener: Listener, board: Board, tmp_path: Path) -> None:
+    report = report_document(Report(Verdict.ACCEPT, "m-1", "none", datetime.now(UTC), 0.1, (), ()))
+    keep_report(report, tmp_path)
+    facts = {"writes": "create-only", "provider": "oss"}
+    capability = {"facts": facts, "usable": True, "notes": ["use this folder from one node at a time"]}
+    write_status(tmp_path, Status(state=State.SAVED, capability=capability, pid=os.getpid(), updated_at=1.0))
+    board.use(tmp_path)
+    running, _ = step(View.of((Service("sync"),)), Tick(), 0.0)
+    running, _ = step(running, Started("sync", os.getpid()), 0.0)
+    board.post(report=report, stage=Stage.RESTORING, view=running)
+    environ = {"PREFLIGHT_STATE_DIR": str(tmp_path)}
+    assert commands_checks.report(environ, as_json=True, out=(printed := io.StringIO())) == 0
+    served = get(listener, "/report").json()
+    assert json.loads(printed.getvalue()) == served
+    assert served["bucket"]["facts"] == facts
+    commands_checks.report(environ, out=(shown := io.StringIO()))
+    assert "new files never replace others" in shown.getvalue()
+    assert "one node at a time" in shown.getvalue()
 
 
 def test_wrong_settings_are_a_report_too(listener: Listener, board: Board) -> None:
