@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PYTEST_ARGS ?= --numprocesses 2 --dist loadfile
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup setup-dev up test lint bench lock docs clean images images-test images-test-long images-lock torture
+.PHONY: help setup setup-dev up test lint bench lock docs clean images images-test images-test-long images-size images-lock torture
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 22
@@ -75,15 +75,23 @@ images: ## build images with buildah (FLAVOURS="base cpu"; with Docker: docker b
 	images/install-builder
 	images/build $(or $(FLAVOURS),base)
 
-images-test: setup-dev images ## run the built images for real: PID 1, probes, restore, save, SIGTERM, kernels (FLAVOURS=…)
+images-test: setup-dev images .cache/image-tools/.installed ## run the built images for real: PID 1, probes, restore, save, SIGTERM, kernels (FLAVOURS=…)
 	tests/servers/install
 	set -e; for flavour in $(or $(FLAVOURS),base); do \
 	    IMAGE=localhost/preflight-lab:$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)-$$flavour \
-	        $(BIN)/pytest -s tests/images/built_images.py; done
+	        $(BIN)/pytest -s tests/images/built_structure.py tests/images/built_images.py; done
 
 images-test-long: ## the same for base and cpu, then three lines on somebody else's image, and nvcc
 	$(MAKE) images-test FLAVOURS="$(or $(FLAVOURS),base cpu)"
 	$(BIN)/pytest -s tests/images/built_anywhere.py tests/images/built_nvcc.py
+
+.cache/image-tools/.installed: tests/images/requirements.txt
+	"$(PYTHON)" -m venv .cache/image-tools
+	.cache/image-tools/bin/pip install --quiet --require-hashes --requirement $<
+	touch $@
+
+images-size: ## compressed size of built images, as a registry stores them (FLAVOURS="base cpu")
+	images/size $(or $(FLAVOURS),base)
 
 images-lock: ## write the images' lock files again (needs uv)
 	images/lock

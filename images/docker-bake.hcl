@@ -6,8 +6,9 @@ variable "VERSION" { default = "0.1.0" }
 variable "REVISION" { default = "unknown" }
 # Any Debian 12 (or later with Python 3.11): yours, by digest, or a mirror's.
 variable "BASE_IMAGE" { default = "debian:bookworm-slim" }
-# Where pip finds the CPU build of torch (cpu and tensorflow-gpu want it; the default index has only CUDA builds).
-variable "PIP_EXTRA_INDEX_URL" { default = "" }
+# Your pip.conf, when packages come from elsewhere: mirrors with their passwords, or the index that has the CPU build of torch
+# (cpu and tensorflow-gpu want it; the default index has only CUDA builds). A build secret: no layer, no history keeps it.
+variable "PIP_CONF" { default = "" }
 
 group "default" {
   targets = ["base", "cpu", "pytorch-gpu", "tensorflow-gpu"]
@@ -15,11 +16,11 @@ group "default" {
 
 target "settings" {
   platforms = ["linux/amd64"]
+  secret    = PIP_CONF == "" ? [] : ["id=pip,src=${PIP_CONF}"]
   args = {
-    BASE_IMAGE          = BASE_IMAGE
-    VERSION             = VERSION
-    REVISION            = REVISION
-    PIP_EXTRA_INDEX_URL = PIP_EXTRA_INDEX_URL
+    BASE_IMAGE = BASE_IMAGE
+    VERSION    = VERSION
+    REVISION   = REVISION
   }
 }
 
@@ -34,44 +35,68 @@ target "toolkit" {
   contexts   = { preflight-runtime = "target:runtime" }
 }
 
+# What the GPU flavours share: nvcc.
+target "gpu" {
+  inherits   = ["settings"]
+  dockerfile = "images/gpu/Dockerfile"
+  contexts   = { preflight-runtime = "target:runtime" }
+}
+
 target "flavour" {
-  inherits = ["settings"]
+  inherits   = ["settings"]
+  dockerfile = "images/flavour/Dockerfile"
   contexts = {
     preflight-runtime = "target:runtime"
     preflight-toolkit = "target:toolkit"
   }
 }
 
+target "gpu-flavour" {
+  inherits = ["flavour"]
+  contexts = { preflight-gpu = "target:gpu" }
+}
+
 target "base" {
-  inherits   = ["flavour"]
-  dockerfile = "images/base/Dockerfile"
-  tags       = ["${REGISTRY}${NAME}:${VERSION}-base"]
+  inherits = ["flavour"]
+  args     = { FLAVOUR = "base", LOCK = "base/requirements.txt", TITLE = "Preflight Lab" }
+  tags     = ["${REGISTRY}${NAME}:${VERSION}-base"]
 }
 
 target "cpu" {
-  inherits   = ["flavour"]
-  dockerfile = "images/cpu/Dockerfile"
-  tags       = ["${REGISTRY}${NAME}:${VERSION}-cpu"]
+  inherits = ["flavour"]
+  args     = { FLAVOUR = "cpu", LOCK = "cpu/requirements.txt", TITLE = "Preflight Lab: PyTorch and TensorFlow, CPU" }
+  tags     = ["${REGISTRY}${NAME}:${VERSION}-cpu"]
 }
 
 target "pytorch-gpu" {
-  inherits   = ["flavour"]
-  dockerfile = "images/pytorch-gpu/Dockerfile"
-  tags       = ["${REGISTRY}${NAME}:${VERSION}-pytorch-gpu"]
+  inherits = ["gpu-flavour"]
+  args = {
+    FLAVOUR = "pytorch-gpu"
+    LOCK    = "pytorch-gpu/requirements.txt"
+    SYSTEM  = "preflight-gpu"
+    TITLE   = "Preflight Lab: PyTorch, GPU"
+  }
+  tags = ["${REGISTRY}${NAME}:${VERSION}-pytorch-gpu"]
 }
 
 target "pytorch-gpu-cu13" {
-  inherits   = ["flavour"]
-  dockerfile = "images/pytorch-gpu/Dockerfile"
+  inherits = ["gpu-flavour"]
   args = {
-    LOCK    = "requirements-cu13.txt"
     FLAVOUR = "pytorch-gpu-cu13"
+    LOCK    = "pytorch-gpu/requirements-cu13.txt"
+    SYSTEM  = "preflight-gpu"
+    TITLE   = "Preflight Lab: PyTorch, CUDA 13"
   }
   tags = ["${REGISTRY}${NAME}:${VERSION}-pytorch-gpu-cu13"]
 }
 
 target "tensorflow-gpu" {
-  inherits   = ["flavour"]
-  dockerfile = "images/tensorflow-gpu/Dockerfile"
-  tags       = ["${REGISTRY}${NAME}:${VERSION}-tensorflow-gpu"]
+  inherits = ["gpu-flavour"]
+  args = {
+    FLAVOUR = "tensorflow-gpu"
+    LOCK    = "tensorflow-gpu/requirements.txt"
+    SYSTEM  = "preflight-gpu"
+    TITLE   = "Preflight Lab: TensorFlow, GPU"
+  }
+  tags = ["${REGISTRY}${NAME}:${VERSION}-tensorflow-gpu"]
 }

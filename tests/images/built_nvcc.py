@@ -1,9 +1,8 @@
-"""nvcc from its wheels, as the GPU Dockerfiles install it, compiles the notebooks' program (`make images-test`)."""
+"""nvcc from its wheels, as images/gpu installs it, compiles the notebooks' program (`make images-test`)."""
 
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,13 +26,6 @@ ls -l hello fat shared && ldd shared | grep cudart
 """
 
 
-def install_line(repository: Path) -> str:
-    """The shell half of the Dockerfile's RUN that installs nvcc."""
-    text = re.sub(r"\\\n", " ", (repository / "images" / "pytorch-gpu" / "Dockerfile").read_text())
-    (line,) = [line for line in text.splitlines() if line.startswith("RUN") and "/opt/nvcc" in line]
-    return re.sub(r"--mount=\S+", "", line.removeprefix("RUN")).strip()
-
-
 def test_nvcc_from_wheels_compiles_for_every_generation(repository: Path, tmp_path: Path) -> None:
     lend = [sys.executable, str(repository / "images" / "lend-pip-settings"), str(tmp_path)]
     mounts = subprocess.run(lend, capture_output=True, text=True, check=True).stdout
@@ -43,8 +35,9 @@ def test_nvcc_from_wheels_compiles_for_every_generation(repository: Path, tmp_pa
         "--volume", f"{tmp_path}:/run/builder:ro", *volumes,
         "--volume", f"{repository}/notebooks:/work:ro",
         "--volume", f"{repository}/images/nvcc/requirements.txt:/tmp/requirements.txt:ro",
+        "--volume", f"{repository}/images/add-nvcc:/tmp/add-nvcc:ro",
         "--env", "PIP_CONFIG_FILE=/run/builder/pip.conf", "--env", "SSL_CERT_FILE=/run/builder/ca.crt",
-        IMAGE, "-euc", f"({install_line(repository)}) >&2\n{COMPILE}\ndu -sm /opt/nvcc",
+        IMAGE, "-euc", f"/tmp/add-nvcc /opt/nvcc /tmp/requirements.txt >&2\n{COMPILE}\ndu -sm /opt/nvcc",
         timeout_s=850,
     )  # fmt: skip
     print(said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,6 @@ from preflight.deploy.flavours import FLAVOURS
 from preflight.deploy.variables import FORWARDED
 
 FLAVOUR_FOLDERS = ("base", "cpu", "pytorch-gpu", "tensorflow-gpu")
-GPU_FOLDERS = ("pytorch-gpu", "tensorflow-gpu")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def dockerfiles(images: Path) -> list[Path]:
 def test_hadolint_has_nothing_to_say(images: Path) -> None:
     hadolint = Path(sys.executable).parent / "hadolint"
     files = dockerfiles(images)
-    assert len(files) == 6
+    assert [path.parent.name for path in files] == ["flavour", "gpu", "runtime", "toolkit"]
     done = subprocess.run([hadolint, "-c", images / ".hadolint.yaml", *files], capture_output=True, text=True)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
@@ -54,13 +54,21 @@ def test_the_process_of_a_container_is_tini_and_gets_sigterm(images: Path) -> No
 
 
 def test_flavours_keep_the_entrypoint_and_put_the_toolkit_last(images: Path) -> None:
-    for flavour in FLAVOUR_FOLDERS:
-        said = instructions(images / flavour / "Dockerfile")
-        names = [name for name, _ in said]
-        assert not {"ENTRYPOINT", "CMD", "USER", "STOPSIGNAL"} & set(names), flavour
-        pip = max(at for at, (name, rest) in enumerate(said) if name == "RUN" and "pip install" in rest)
-        toolkit = next(at for at, (name, rest) in enumerate(said) if name == "COPY" and "/opt/toolkit" in rest)
-        assert pip < toolkit, flavour
+    for folder in ("flavour", "gpu"):
+        names = [name for name, _ in instructions(images / folder / "Dockerfile")]
+        assert not {"ENTRYPOINT", "CMD", "USER", "STOPSIGNAL", "HEALTHCHECK", "WORKDIR"} & set(names), folder
+    said = instructions(images / "flavour" / "Dockerfile")
+    frameworks = next(at for at, (name, rest) in enumerate(said) if name == "RUN" and "add-frameworks" in rest)
+    toolkit = next(at for at, (name, rest) in enumerate(said) if name == "COPY" and "/opt/toolkit" in rest)
+    assert frameworks < toolkit
+
+
+def test_nothing_that_changes_with_a_release_comes_before_the_frameworks(images: Path) -> None:
+    """A version in an earlier layer would build and pull gigabytes again."""
+    for folder in ("runtime", "gpu"):
+        assert not re.search(r"(?m)^ARG VERSION", (images / folder / "Dockerfile").read_text()), folder
+    text = (images / "flavour" / "Dockerfile").read_text()
+    assert text.index("add-frameworks") < text.index("ARG VERSION")
 
 
 def test_folders_and_variables_are_those_of_the_contract(images: Path) -> None:
@@ -74,13 +82,20 @@ def test_folders_and_variables_are_those_of_the_contract(images: Path) -> None:
 
 def test_every_install_is_locked(images: Path) -> None:
     for dockerfile in dockerfiles(images):
+        assert not [rest for _, rest in instructions(dockerfile) if "pip install" in rest], dockerfile  # scripts do
+    for script in ("add-toolkit", "add-frameworks", "add-nvcc"):
+        lines = [line for line in (images / script).read_text().splitlines() if re.search(r"pip\"? install", line)]
+        assert lines, script
+        assert all("--require-hashes" in line or "--no-index" in line for line in lines), script
+
+
+def test_a_builders_pip_settings_are_a_secret_of_each_download(images: Path) -> None:
+    """Build arguments stay in the image's history; addresses of mirrors can hold passwords."""
+    for dockerfile in dockerfiles(images):
         for name, rest in instructions(dockerfile):
-            if name == "RUN" and "pip install" in rest:
-                assert "--require-hashes" in rest, dockerfile
-    script = (images / "add-toolkit").read_text()
-    assert all(
-        "--require-hashes" in line or "--no-index" in line for line in script.splitlines() if 'pip" install' in line
-    )
+            if name == "RUN" and re.search(r"add-(frameworks|nvcc|toolkit dependencies)", rest):
+                assert "--mount=type=secret,id=pip" in rest, dockerfile
+            assert not (name == "ARG" and "PIP" in rest), dockerfile
 
 
 def test_no_address_and_no_secret_is_in_an_image_file(images: Path) -> None:
@@ -96,17 +111,17 @@ def test_bases_are_pinned_and_given_by_an_argument(images: Path) -> None:
         text = dockerfile.read_text()
         assert ":latest" not in text
         froms = re.findall(r"(?m)^FROM (\S+)", text)
-        assert set(froms) <= {"${BASE_IMAGE}", "preflight-runtime", "preflight-toolkit"}, dockerfile
+        assert set(froms) <= {"${BASE_IMAGE}", "${SYSTEM}", "preflight-runtime", "preflight-toolkit"}, dockerfile
     assert re.search(r"(?m)^ARG BASE_IMAGE=debian:bookworm-slim$", (images / "runtime" / "Dockerfile").read_text())
+    assert re.search(r"(?m)^ARG SYSTEM=preflight-runtime$", (images / "flavour" / "Dockerfile").read_text())
 
 
 def test_labels_and_manifest_are_in_every_image(images: Path) -> None:
-    for dockerfile in (images / flavour / "Dockerfile" for flavour in FLAVOUR_FOLDERS):
-        text = dockerfile.read_text()
-        for label in ("title", "description", "version", "revision", "licenses"):
-            assert f"org.opencontainers.image.{label}=" in text, (dockerfile, label)
-        assert "manifest.py --flavour" in text
-        assert "> /opt/preflight/image.json" in text
+    text = "".join((images / folder / "Dockerfile").read_text() for folder in ("runtime", "flavour"))
+    for label in ("title", "description", "version", "revision", "licenses"):
+        assert f"org.opencontainers.image.{label}=" in text, label
+    assert "manifest.py --flavour" in text
+    assert "> /opt/preflight/image.json" in text
 
 
 # --- locks ---------------------------------------------------------------------------------------------------------
@@ -189,24 +204,39 @@ def test_a_whole_nvcc_is_locked(images: Path) -> None:
         "nvidia-cuda-runtime",
         "nvidia-cuda-cccl",
     }
-    for folder in GPU_FOLDERS:
-        assert "images/nvcc/requirements.txt" in (images / folder / "Dockerfile").read_text()
+    assert "images/nvcc/requirements.txt" in (images / "gpu" / "Dockerfile").read_text()
 
 
 # --- bake, compose, kubernetes ------------------------------------------------------------------------------------
 
 
-def test_bake_knows_every_flavour_and_its_files(images: Path) -> None:
+def bake_targets(images: Path) -> dict[str, str]:
     text = (images / "docker-bake.hcl").read_text()
+    return dict(re.findall(r'(?ms)^target "([\w-]+)" \{(.*?)^\}', text))
+
+
+def test_bake_knows_every_flavour_and_its_files(images: Path) -> None:
+    targets = bake_targets(images)
     for flavour in FLAVOURS:
-        assert f'target "{flavour}" {{' in text
-        assert f'"${{REGISTRY}}${{NAME}}:${{VERSION}}-{flavour}"' in text
-    for dockerfile in re.findall(r'dockerfile = "(\S+)"', text):
+        said = targets[flavour]
+        assert f'"${{REGISTRY}}${{NAME}}:${{VERSION}}-{flavour}"' in said
+        assert re.search(rf'FLAVOUR\s*= "{flavour}"', said)
+        (lock,) = re.findall(r'LOCK\s*= "(\S+)"', said)
+        assert (images / lock).is_file()
+        assert ('inherits = ["gpu-flavour"]' in said) == FLAVOURS[flavour].wants_gpu
+        assert bool(re.search(r'SYSTEM\s*= "preflight-gpu"', said)) == FLAVOURS[flavour].wants_gpu
+    for dockerfile in re.findall(r'dockerfile = "(\S+)"', "".join(targets.values())):
         assert (images.parent / dockerfile).is_file()
-    for lock in re.findall(r'LOCK\s+= "(\S+)"', text):
-        assert (images / "pytorch-gpu" / lock).is_file()
-    arguments = set(re.findall(r"(?m)^ARG (\w+)", "\n".join(path.read_text() for path in dockerfiles(images))))
-    assert {"BASE_IMAGE", "VERSION", "REVISION", "LOCK", "FLAVOUR", "PIP_EXTRA_INDEX_URL"} <= arguments
+
+
+def test_bake_and_the_builder_without_docker_build_the_same(images: Path) -> None:
+    """Two recipes for one image: the arguments of docker-bake.hcl are those of images/build."""
+    script = (images / "build").read_text()
+    calls = {words[0]: words[1:] for words in map(shlex.split, re.findall(r"\) flavour (.+?) ;;", script))}
+    assert set(calls) == set(FLAVOURS)
+    for flavour, (lock, system, title) in calls.items():
+        said = dict(re.findall(r'(LOCK|SYSTEM|TITLE)\s*= "([^"]+)"', bake_targets(images)[flavour]))
+        assert {"SYSTEM": "preflight-runtime", **said} == {"LOCK": lock, "SYSTEM": system, "TITLE": title}
 
 
 def test_each_dockerfile_ignores_the_same(images: Path) -> None:
@@ -252,9 +282,9 @@ def test_kubernetes_never_restarts_for_a_reason_outside_the_supervisor(images: P
 
 
 def test_scripts_parse(images: Path) -> None:
-    for name in ("build", "debian-base", "lock"):
+    for name in ("build", "debian-base", "install-builder", "lock", "size"):
         subprocess.run(["bash", "-n", images / name], check=True)
-    for name in ("add-toolkit", "entrypoint"):
+    for name in ("add-toolkit", "add-frameworks", "add-nvcc", "entrypoint"):
         subprocess.run(["sh", "-n", images / name], check=True)
 
 
