@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -33,6 +34,20 @@ STANDARD = frozenset(
     {"Content-Disposition", "Content-Encoding", "Content-Language", "Content-Type", "Cache-Control", "Storage-Class"}
 )
 CHUNK_BYTES = 1024 * 1024
+
+
+# What obstore takes from the environment and no setting of ours can overrule: with one of them every write would ask
+# for another encryption or checksum, which other clouds refuse, and an unknown value would stop every write.
+STRAYS = (
+    "AWS_CHECKSUM_ALGORITHM", "AWS_SERVER_SIDE_ENCRYPTION", "AWS_SSE_KMS_KEY_ID", "AWS_SSE_BUCKET_KEY_ENABLED",
+    "AWS_SSE_CUSTOMER_KEY_BASE64", "AWS_DISABLE_TAGGING", "AWS_COPY_IF_NOT_EXISTS", "AWS_DISABLE_BULK_DELETE",
+)  # fmt: skip
+
+
+def forget_strays() -> None:
+    """Take them out of this process's environment. Kernels have an environment of their own."""
+    for name in STRAYS:
+        os.environ.pop(name, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from botocore.config import Config
 from botocore.utils import parse_timestamp
 from obstore.store import S3Store as Bytes
 
-from sync.stores.carrier import Timeouts
+from sync.stores.carrier import Timeouts, forget_strays
 from sync.stores.config import StoreConfig
 from sync.stores.profiles import Profile
 
@@ -154,6 +154,7 @@ def _bytes(
     }
     if each_read:
         client["read_timeout"] = timedelta(seconds=times.read_s)
+    forget_strays()
     return Bytes(
         config.bucket,
         config=settings,  # type: ignore[arg-type]

@@ -255,6 +255,11 @@ THE_NOTEBOOKS_OWN = {
     "AWS_CONDITIONAL_PUT": "disabled",
     "AWS_REQUEST_PAYER": "true",
     "AWS_MAX_ATTEMPTS": "9",
+    "AWS_SERVER_SIDE_ENCRYPTION": "aws:kms",
+    "AWS_SSE_KMS_KEY_ID": "notebook",
+    "AWS_CHECKSUM_ALGORITHM": "CRC32",
+    "AWS_DISABLE_TAGGING": "perhaps",
+    "AWS_COPY_IF_NOT_EXISTS": "multipart",
 }
 
 
@@ -271,6 +276,7 @@ def test_variables_of_another_cloud_change_nothing(server: DialectServer, monkey
     for _, _, headers in server.requests:
         assert "x-amz-security-token" not in headers
         assert "x-amz-request-payer" not in headers
+        assert not [name for name in headers if name.startswith(("x-amz-server-side", "x-amz-checksum"))]
 
 
 def test_a_hundred_thousand_keys_are_listed_in_bounded_pages(monkeypatch: pytest.MonkeyPatch) -> None:
