@@ -81,17 +81,19 @@ def our_child(folder: Path, bucket: Bucket, prefix: str, **extra: str) -> Iterat
     with Path(f"{folder}.log").open("wb") as log:
         child = subprocess.Popen([BIN / "preflight-sync", "run"], env=environ, stdout=log, stderr=log)
     try:
-        wait_saved(state_dir, 600)
+        wait_saved(state_dir, 1_800, child)
         yield child
     finally:
         child.send_signal(signal.SIGTERM)
         child.wait(60)
 
 
-def wait_saved(state_dir: Path, limit_s: float) -> float:
+def wait_saved(state_dir: Path, limit_s: float, child: subprocess.Popen[bytes]) -> float:
     """Seconds until the status says saved with nothing pending, in a document newer than the call."""
     began, wall = time.monotonic(), time.time()
     while time.monotonic() - began < limit_s:
+        if child.poll() is not None:
+            raise RuntimeError(f"preflight-sync run ended with {child.returncode}; see the log beside its folder")
         status = read_status(state_dir)
         if status and status.state is State.SAVED and status.pending_files == 0 and status.updated_at >= wall - 0.05:
             return time.monotonic() - began

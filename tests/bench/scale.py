@@ -36,7 +36,7 @@ def burst(work: Path, bucket: Bucket, files: int) -> Row:
     """`files` new files at once beside the running child, against the best bulk uploader on the same tree."""
     folder = work / "burst"
     folder.mkdir()
-    with our_child(folder, bucket, "burst-ours"):
+    with our_child(folder, bucket, "burst-ours") as child:
         staged = work / "burst-staged"
         make_tree(staged, files)
         started = time.monotonic()
@@ -46,7 +46,7 @@ def burst(work: Path, bucket: Bucket, files: int) -> Row:
             if time.monotonic() - started > 900:
                 raise TimeoutError("the burst was never saved")
             time.sleep(0.05)
-        wait_saved(state_dir, 900)
+        wait_saved(state_dir, 900, child)
         mine = time.monotonic() - started
     uploads = {}
     for tool in BULK_TOOLS:
