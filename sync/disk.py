@@ -56,6 +56,12 @@ class OpenFile:
         if entry_of(os.fstat(self._fd)) != self.entry:
             raise Unstable("The file changed while it was read", where=self._path)
 
+    def dress(self, mtime_ns: int, mode: int) -> Entry:
+        """Give it another mode and time; the entry it has then."""
+        os.fchmod(self._fd, mode)
+        os.utime(self._fd, ns=(mtime_ns, mtime_ns))
+        return entry_of(os.fstat(self._fd))
+
     def is_racy(self) -> bool:
         """See `Reading`."""
         age_ns = int(self._clock.now() * 1e9) - self.entry.mtime_ns
@@ -172,6 +178,13 @@ class DiskFiles:
         os.utime(source, ns=(mtime_ns, mtime_ns))
         self._place(source, path, target, expect)
         return entry_of(os.lstat(target))
+
+    def dress(self, path: str, *, mtime_ns: int, mode: int, expect: Entry) -> Entry:
+        """See `Files`."""
+        with self.open(path) as reading:
+            if reading.entry[:5] != expect[:5]:
+                raise Unstable("The file changed meanwhile", where=path)
+            return reading.dress(mtime_ns, mode)
 
     def make_link(self, path: str, target: str, *, expect: Entry | None) -> Entry:
         """See `Files`."""

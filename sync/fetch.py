@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -12,15 +13,15 @@ from sync.disk import classified
 from sync.errors import Corrupt, NotFound, PreconditionFailed, SyncError, Unstable
 from sync.files import Reading
 from sync.large import fetch_large
+from sync.looks import FILE_MODE, FOLDER_MODE, mode_of, mtime_of, same_looks, worn
 from sync.names import conflict_path, key_of
 from sync.settle import SMALL_BYTES
 from sync.stores import ObjectInfo
-from sync.tree import Entry, Kind, Remote, Row
+from sync.tree import Entry, Kind, Remote, Row, smudge
 from sync.twins import ABANDONED_S, twin_of
 from sync.work import Copy, Failed, Fetched, Later, Outcome, Placed, Saved, Unsaveable, Vanished, World
 
-FILE_MODE = 0o644  # of objects that carry no mode: put there by other tools
-FOLDER_MODE = 0o755
+TICK_S = 0.05  # files are stamped with the time of the kernel's last tick
 LARGE_BYTES = SMALL_BYTES  # above it in ranges, so that a kill costs one part; below it through memory
 
 
@@ -29,41 +30,37 @@ def temp_name(path: str, version: str) -> str:
     return "get-" + hashlib.blake2b(f"{key_of(path)}\0{version}".encode(), digest_size=16).hexdigest()
 
 
-def mtime_of(meta: ObjectInfo) -> int:
-    """The file's mtime in nanoseconds: from the metadata, else the server's date."""
-    try:
-        whole, _, part = meta.meta["mtime"].partition(".")
-        return int(whole) * 1_000_000_000 + int((part + "000000000")[:9]) * (-1 if whole.startswith("-0") else 1)
-    except (KeyError, ValueError):
-        return int(meta.modified * 1_000_000_000)
-
-
-def mode_of(info: ObjectInfo, default: int) -> int:
-    """The permission bits; setuid and setgid are not taken from a bucket."""
-    try:
-        return int(info.meta["mode"], 8) & 0o1777
-    except (KeyError, ValueError):
-        return default
-
-
 def fetch(
-    path: str, remote: Remote, expect: Entry | None, world: World, *, merges: bool = False, key: str = ""
+    path: str,
+    remote: Remote,
+    expect: Entry | None,
+    world: World,
+    *,
+    merges: bool = False,
+    key: str = "",
+    row: Row | None = None,
 ) -> Outcome:
-    """Fetch one object beside the folder. `merges`: the local file may be the same; then nothing is fetched."""
+    """Fetch one object beside the folder. `merges`: the local file may be the same; then nothing is fetched.
+
+    `row`: what the journal last knew of the path.
+    """
     temp = temp_name(path, remote.version)
     key = key or key_of(path)
     try:
         if path.endswith("/"):
             return _folder(path, remote, world)
         if merges and expect is not None and expect.kind is Kind.FILE:
-            same = _adopt(path, remote, world)
+            same = _adopt(path, remote, row, world)
             if same is not None:
                 return same
         info, digest = _download(key, remote, temp, world)
+        if merges and expect is not None and (link := _same_link(path, expect, info, digest, world)) is not None:
+            world.files.discard(temp)
+            return link
         if merges and expect is not None and expect.kind is Kind.FILE and remote.md5 is None:
             # No server told the content before (a file put there by hand, a multipart object): now it is known.
             arrived = Remote(info.size, info.version, info.modified, digest)
-            if (same := _adopt(path, arrived, world)) is not None:
+            if (same := _adopt(path, arrived, row, world)) is not None:
                 world.files.discard(temp)
                 return same
     except (NotFound, PreconditionFailed):
@@ -116,21 +113,46 @@ def _download(key: str, remote: Remote, temp: str, world: World) -> tuple[Object
     return info, digest
 
 
-def _adopt(path: str, remote: Remote, world: World) -> Saved | None:
-    """The local file, if its content is the object's: nothing needs to be moved for it."""
+def _adopt(path: str, remote: Remote, row: Row | None, world: World) -> Saved | None:
+    """The local file, if its content is the object's: nothing needs to be moved for it, but mode and time may differ.
+
+    What was changed here since the journal saw it, or while this process lives, is pushed; else the bucket's count.
+    """
+    key = key_of(path)
     with world.files.open(path) as reading:
-        if reading.entry.size != remote.size:
+        here = reading.entry
+        if here.size != remote.size:
             return None
         digest = digest_of(reading)
-        key = key_of(path)
-        stated = remote.md5
-        if stated is None:
-            stated = md5_of(world.store, key, world.store.head(key))
-        if stated != digest:
+        if remote.md5 is not None and remote.md5 != digest:
+            return None
+        info = world.store.head(key)
+        if remote.version and info.version != remote.version:
+            raise PreconditionFailed("The object changed since it was listed", where=key)
+        if remote.md5 is None and md5_of(world.store, key, info) != digest:
+            return None
+        if info.meta.get("symlink") == "1":
             return None
         reading.check()
-        row = Row(reading.entry, remote.version, remote.size, digest)
-        return Saved(path, row, was_sent=False, is_racy=reading.is_racy())
+        is_racy = reading.is_racy()
+    there = worn(here, info)
+    if same_looks(there, here):
+        return Saved(path, Row(here, remote.version, remote.size, digest), was_sent=False, is_racy=is_racy)
+    is_ours = row is not None and not same_looks(row.entry, here)
+    if not is_ours and here.ctime_ns < int((world.born_at - TICK_S) * 1e9):
+        with contextlib.suppress(PermissionError):  # somebody else's file: then it is as it is here
+            there = world.files.dress(path, mtime_ns=there.mtime_ns, mode=there.permissions, expect=here)
+    # The stamp matches nothing: the next scan has the file read again, and sends its looks where they differ.
+    return Saved(path, Row(smudge(there), remote.version, remote.size, digest), was_sent=False, is_racy=True)
+
+
+def _same_link(path: str, expect: Entry, info: ObjectInfo, digest: bytes, world: World) -> Saved | None:
+    """The local link, if it says what the object says."""
+    if expect.kind is not Kind.LINK or info.meta.get("symlink") != "1":
+        return None
+    if hashlib.md5(os.fsencode(world.files.target(path))).digest() != digest:
+        return None
+    return Saved(path, Row(expect, info.version, info.size, digest), was_sent=False)
 
 
 def digest_of(reading: Reading) -> bytes:

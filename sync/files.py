@@ -77,6 +77,13 @@ class Files(Protocol):
         """
         ...
 
+    def dress(self, path: str, *, mtime_ns: int, mode: int, expect: Entry) -> Entry:
+        """Give a file another mode and time. Raises Unstable if it is not what is expected.
+
+        A write in this very moment may be missed: the caller must have the file read again.
+        """
+        ...
+
     def make_link(self, path: str, target: str, *, expect: Entry | None) -> Entry:
         """A symbolic link, like `publish`."""
         ...

@@ -15,8 +15,9 @@ from typing import Any
 from sync.clock import Clock
 from sync.crew import Bandwidth, Crew, side_by_side
 from sync.disk import DiskFiles
-from sync.engine import Engine, Limits
+from sync.engine import Engine
 from sync.lease import Lease
+from sync.limits import Limits
 from sync.names import is_ours
 from sync.parking import Parking
 from sync.plan import Guard
@@ -89,6 +90,7 @@ class Host:
             spend=spend,
             side_by_side=parts,
             note_upload=note,
+            born_at=clock.now(),
             keeps_copies_here=not is_mirror,
         )
         parking = replace(world, store=Parking(store, machine), permit=lambda: None, confirm=lambda: None)

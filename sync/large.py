@@ -18,6 +18,7 @@ from sync.conflict import find_ours, is_same, md5_of, preserve
 from sync.errors import Corrupt, NotFound, PreconditionFailed, SyncError, Transient, Unstable
 from sync.files import Reading
 from sync.guarded import is_enforced, look_first
+from sync.looks import meta_of, same_looks
 from sync.names import key_of
 from sync.stores import ABSENT, ANY, ObjectInfo, Part, Precondition, only_over
 from sync.tree import Doubt, Entry, Remote, Row
@@ -56,13 +57,11 @@ def send_large(task: Task, world: World, reading: Reading, entry: Entry) -> Outc
     Raises:
         Unstable: the file changed; nothing was published.
     """
-    from sync.push import _same_looks, meta_of  # push needs this module
-
     store, key = world.store, key_of(task.path)
     size = reading.entry.size
     part_bytes = part_bytes_for(size, store.facts.part_bytes)
     digests = _hash(reading, part_bytes)
-    if task.row is not None and task.row.md5 == digests.whole and _same_looks(task.row.entry, entry):
+    if task.row is not None and task.row.md5 == digests.whole and same_looks(task.row.entry, entry):
         return Saved(task.path, Row(entry, task.row.version, size, digests.whole), was_sent=False)
     if reading.is_racy():
         return Later(task.path, "it was written a moment ago")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import stat
 from collections.abc import Mapping
 
 from sync import settle
@@ -13,23 +12,14 @@ from sync.errors import NotFound, PreconditionFailed, SyncError, Unstable, Unsup
 from sync.files import Reading
 from sync.guarded import copy_guarded, delete_exactly, put_guarded
 from sync.large import send_large
+from sync.looks import meta_of, same_looks
 from sync.names import key_of, trash_key
 from sync.stores import ABSENT, ANY, ObjectInfo, Precondition, only_over
 from sync.tree import Doubt, Entry, Kind, Row, smudge
 from sync.twins import is_abandoned, is_torn, mend, twin_of
 from sync.work import Deleted, Failed, Foreign, Later, Outcome, Saved, Task, Unsaveable, Vanished, World
 
-TOUCH_BYTES = 1024 * 1024  # a larger file is not sent again for a new mtime alone
 RELAY_BYTES = 64 * 1024 * 1024  # without server-side copies the trash takes objects up to this size
-
-
-def meta_of(entry: Entry) -> dict[str, str]:
-    """Object metadata: rclone's `mtime` (seconds with fraction), our `mode` (octal)."""
-    seconds, nanos = divmod(entry.mtime_ns, 1_000_000_000)
-    meta = {"mtime": f"{seconds}.{nanos:09d}", "mode": f"{stat.S_IMODE(entry.mode):o}"}
-    if entry.kind is Kind.LINK:
-        meta["symlink"] = "1"
-    return meta
 
 
 def upload(task: Task, world: World) -> Outcome:
@@ -124,7 +114,7 @@ def _send_body(task: Task, world: World, body: bytes, entry: Entry, *, is_racy: 
     digest = hashlib.md5(body).digest()
     row = task.row
     stamp = smudge(entry) if is_racy else entry
-    if row is not None and row.md5 == digest and _same_looks(row.entry, entry):
+    if row is not None and row.md5 == digest and same_looks(row.entry, entry):
         return Saved(task.path, Row(stamp, row.version, len(body), digest), was_sent=False, is_racy=is_racy)
     world.spend(len(body))
     world.permit()
@@ -139,13 +129,6 @@ def _send_body(task: Task, world: World, body: bytes, entry: Entry, *, is_racy: 
         resolved = resolve(task, body, digest, meta, world)
     saved = Row(stamp, resolved.info.version, len(body), digest)
     return Saved(task.path, saved, was_sent=True, is_racy=is_racy, copies=resolved.copies)
-
-
-def _same_looks(old: Entry, new: Entry) -> bool:
-    """Whether mode and mtime need no new metadata (a large file keeps its old mtime in the bucket)."""
-    if old.kind is not new.kind or old.permissions != new.permissions:
-        return False
-    return old.mtime_ns == new.mtime_ns or new.size > TOUCH_BYTES or new.kind is not Kind.FILE
 
 
 def _move(task: Task, world: World, digest: bytes, entry: Entry) -> Outcome | None:

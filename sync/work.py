@@ -31,6 +31,7 @@ class World:
     spend: Callable[[int], None] = lambda size: None  # bandwidth: waits before `size` bytes are sent
     side_by_side: Callable[[Sequence[Callable[[], Any]]], list[Any]] = one_after_the_other
     note_upload: Callable[[str, str | None], None] = lambda path, note: None
+    born_at: float = 0.0  # when this process began, by the wall clock
     keeps_copies_here: bool = True  # a conflict's other content also becomes a local file (not for mirrors)
 
 

@@ -175,6 +175,7 @@ class Rig:
             self.name,
             self.lease.permit,
             confirm=self.lease.check,
+            born_at=self.clock.now(),
             note_upload=lambda path, note: self.engine.post(Noted(path, note)),
         )
         self.engine = Engine(

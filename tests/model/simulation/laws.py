@@ -250,6 +250,21 @@ def tree(disk: Disk) -> dict[str, tuple[bytes, bool]]:
     return found
 
 
+def looks_of(disk: Disk, bucket: Bucket) -> dict[str, tuple[object, ...]]:
+    """Content, kind, mode and time of everything that is saved of a folder."""
+    found: dict[str, tuple[object, ...]] = {}
+    for key, (content, is_link) in tree(disk).items():
+        if key.endswith("/"):
+            found[key] = (b"", False)
+            continue
+        inode = disk.find(f"{FOLDER}/{path_of(key)}")
+        version = bucket.live.get(key)
+        has_time = version is not None and "mtime" in version.meta  # else somebody else put it there
+        mtime_ns = inode.mtime_ns if has_time else 0
+        found[key] = (content, True) if is_link else (content, False, inode.mode & 0o777, mtime_ns)
+    return found
+
+
 def is_unfinished(disk: Disk, path: str) -> bool:
     """Whether a program is in the middle of saving the file, or was when it died."""
     if path.endswith("/") or not disk.exists(path):

@@ -131,6 +131,15 @@ class MemoryFiles:
         self._disk.utime(source, mtime_ns)
         return self._place(source, path, expect)
 
+    def dress(self, path: str, *, mtime_ns: int, mode: int, expect: Entry) -> Entry:
+        self._actor.gate(f"dress {path}")
+        now = self._entry(path)
+        if now is None or now[:5] != expect[:5]:
+            raise Unstable("The file changed meanwhile", where=path)
+        self._disk.chmod(_at(path), mode)
+        self._disk.utime(_at(path), mtime_ns)
+        return entry_of(self._disk.lstat(_at(path)))
+
     def make_link(self, path: str, target: str, *, expect: Entry | None) -> Entry:
         self._actor.gate(f"link {path}")
         self._parents(path)

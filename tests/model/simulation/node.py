@@ -163,6 +163,7 @@ class Life:
             clock=self,
             machine=node.machine,
             permit=may_write,
+            born_at=self.now(),
             note_upload=lambda path, note: self.engine.post(Noted(path, note)),
         )
         parking = replace(reach, store=Parking(store, node.machine), permit=lambda: None, keeps_copies_here=False)

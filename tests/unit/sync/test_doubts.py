@@ -1,4 +1,4 @@
-"""Writes whose answer never came: what they made is found, known as our own, and followed by what the user did since."""
+"""Writes whose answer never came: what they made is found and known as our own; what the user did since follows."""
 
 from __future__ import annotations
 
