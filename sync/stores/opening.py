@@ -14,7 +14,7 @@ def open_store(config: StoreConfig, *, meter: Meter | None = None) -> Store:
     """A store for `config`. Sends nothing: the first request is the first to learn that a bucket is missing.
 
     With a `<VARIABLE>_FILE` among its credentials the store follows that file's content.
-    Vendor libraries are imported here and only for the provider in use (botocore alone costs 17 MB).
+    Vendor libraries are imported here and only for the provider in use (Azure's and Google's cost tens of MB).
     Raises Misconfigured for a provider that nobody serves.
     """
     meter = meter or Meter()

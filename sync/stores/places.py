@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit, urlunsplit
 
-import requests
+import urllib3
+from urllib3.exceptions import HTTPError
 
 from sync.errors import Misconfigured, Transient
 from sync.stores.config import StoreConfig
 from sync.stores.profiles import Profile
+from sync.stores.s3_wire import connections
 
-TIMES_S = (5.0, 10.0)
+TIMES = urllib3.Timeout(connect=5.0, read=10.0)
 ENDPOINT = re.compile(r"<Endpoint>\s*([A-Za-z0-9.:/-]+)\s*</Endpoint>")
 
 
@@ -49,20 +51,23 @@ def discovered_place(config: StoreConfig, profile: Profile) -> tuple[str | None,
     if "." in config.bucket and profile.name == "aws":  # its certificate covers no further dots
         url = f"{scheme}://{profile.discovery_host}/{config.bucket}"
     try:
-        answer = requests.get(url, params={"max-keys": "1"}, timeout=TIMES_S, allow_redirects=False)
-    except requests.RequestException as error:
+        pools, _ = connections(scheme, urlsplit(url).netloc)
+        answer = pools.request("GET", f"{url}?max-keys=1", timeout=TIMES, redirect=False, retries=False)
+        pools.clear()
+    except (HTTPError, OSError) as error:
         raise Transient("the bucket's region could not be asked for", where=config.url) from error
     region = answer.headers.get("x-amz-bucket-region")
     if region:
         return profile.endpoint.format(region=region) if profile.endpoint else None, region
-    if "NoSuchBucket" in answer.text:
+    said = answer.data.decode("utf-8", "replace")
+    if "NoSuchBucket" in said:
         raise Misconfigured("the bucket does not exist", where=config.url, hint=f"check {config.variable_of('place')}")
     if profile.name == "aws":
         raise Transient("the bucket's region could not be asked for", where=config.url)
-    named = ENDPOINT.search(answer.text)
+    named = ENDPOINT.search(said)
     host = named[1].split("://")[-1].strip("/") if named else profile.discovery_host
     found = re.search(profile.region_in_host, host) if profile.region_in_host else None
-    if found is None or (named is None and answer.status_code not in {200, 403}):
+    if found is None or (named is None and answer.status not in {200, 403}):
         raise Misconfigured(
             "the provider does not tell the bucket's region",
             where=config.url,

@@ -1,6 +1,6 @@
-"""S3 and everything that speaks it, by `profiles.py`: obstore carries the bytes, boto3 the control and the parts.
+"""S3 and everything that speaks it, by `profiles.py`: obstore carries bytes, our own wire the control and the parts.
 
-obstore cannot write some keys (`dir/`, `a//b`, `..`, control characters): boto3 carries those. Servers that would
+obstore cannot write some keys (`dir/`, `a//b`, `..`, control characters): the wire carries those. Servers that would
 quietly store another key than the one asked for are found out before the first such write (`exact_keys`).
 """
 
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
+from xml.sax.saxutils import escape
 
 import obstore
 
@@ -19,10 +20,15 @@ from sync.errors import Corrupt, NotFound, PreconditionFailed, Transient, Unsupp
 from sync.stores import ANY, ObjectInfo, Part, Precondition
 from sync.stores.body import opened, read, size_of
 from sync.stores.carrier import CHUNK_BYTES, fits_obstore, quoted, user_meta
+from sync.stores.s3_answers import checked, parts, seconds
 from sync.stores.s3_bucket import S3Bucket, encrypted
+from sync.stores.s3_signing import escaped
+from sync.stores.s3_wire import Body
 
-# obstore bounds a whole request in time, boto3 each piece of it: a larger body on a slow line needs the latter.
+# obstore bounds a whole request in time, the wire each piece of it: a larger body on a slow line needs the latter.
 OBSTORE_MAX_BYTES = 1024 * 1024
+META = "x-amz-meta-"
+NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 
 class S3Store(S3Bucket):
@@ -34,30 +40,25 @@ class S3Store(S3Bucket):
         marker = ""
         while True:
             with self._asking("list", prefix):
-                page, marker_after = self._page(self._above + prefix, marker)
-            for item in page:
-                key = item["Key"]
-                if not key.startswith(self._above) or key == self._above:
-                    continue  # the prefix's own directory marker
-                version = str(item.get("ETag", "")).strip()
-                modified = item["LastModified"].timestamp()
-                yield ObjectInfo(key[len(self._above) :], item["Size"], quoted(version), modified)
-            if not marker_after:
+                found = self._page(self._above + prefix, marker, self._above)
+            yield from found.objects
+            if not found.next:
                 return
-            if marker_after == marker:
+            if found.next == marker:
                 raise Transient("the server repeats a page of its listing", where=prefix or self.url)
-            marker = marker_after
+            marker = found.next
 
     def head(self, key: str) -> ObjectInfo:
         with self._asking("head", key):
-            answer = self._control.head_object(Bucket=self.config.bucket, Key=self._full(key))
-        version = quoted(answer["ETag"])
-        modified = answer["LastModified"].timestamp()
-        meta = {name.lower(): value for name, value in answer["Metadata"].items()}
-        hidden = encrypted(answer)
-        return ObjectInfo(
-            key, answer["ContentLength"], version, modified, meta, None if hidden else self._md5_of(version)
-        )
+            return self._info(key, self._wire.ask("HEAD", self._full(key)).headers)
+
+    def _info(self, key: str, headers: Mapping[str, str]) -> ObjectInfo:
+        """An object by the headers of its answer."""
+        version = quoted(headers.get("etag", ""))
+        meta = {name.removeprefix(META): value for name, value in headers.items() if name.startswith(META)}
+        md5 = None if encrypted(headers) else self._md5_of(version)
+        size = int(headers.get("content-length", 0))
+        return ObjectInfo(key, size, version, seconds(headers["last-modified"]), meta, md5)
 
     def get(self, key: str, into: BinaryIO, *, if_version: str | None = None) -> ObjectInfo:
         full = self._full(key)
@@ -94,13 +95,9 @@ class S3Store(S3Bucket):
             for chunk in answer.stream(min_chunk_size=CHUNK_BYTES):
                 yield bytes(chunk)
             return
-        wanted: dict[str, Any] = {"IfMatch": if_version} if if_version is not None else {}
-        found = self._control.get_object(Bucket=self.config.bucket, Key=full, **wanted)
-        version = quoted(found["ETag"])
-        modified = found["LastModified"].timestamp()
-        md5 = None if encrypted(found) else self._md5_of(version)
-        yield ObjectInfo(key, found["ContentLength"], version, modified, found["Metadata"], md5)
-        yield from found["Body"].iter_chunks(CHUNK_BYTES)
+        with self._wire.opened("GET", full, headers=_if_match(if_version)) as response:
+            yield self._info(key, {name.lower(): value for name, value in response.headers.items()})
+            yield from response.stream(CHUNK_BYTES)
 
     def get_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
         full = self._full(key)
@@ -114,10 +111,8 @@ class S3Store(S3Bucket):
                         options["if_match"] = if_version
                     content = bytes(obstore.get(self._clients.reading, full, options=options).bytes())
                 else:
-                    wanted: dict[str, Any] = {"IfMatch": if_version} if if_version is not None else {}
-                    span = f"bytes={start}-{start + length - 1}"
-                    answer = self._control.get_object(Bucket=self.config.bucket, Key=full, Range=span, **wanted)
-                    content = answer["Body"].read()
+                    span = {"range": f"bytes={start}-{start + length - 1}"}
+                    content = self._wire.ask("GET", full, headers=span | _if_match(if_version)).body
         except Unsupported as error:
             if "416" in str(error) or "InvalidRange" in str(error):
                 return b""
@@ -129,7 +124,7 @@ class S3Store(S3Bucket):
 
     def put(self, key: str, body: bytes | Path, *, meta: Mapping[str, str], only_if: Precondition = ANY) -> ObjectInfo:
         full = self._full_for_writing(key)
-        extra, headers = self._conditions(key, only_if)
+        headers = self._conditions(key, only_if)
         size = size_of(body)
         if size > self.facts.max_put_bytes:
             raise Unsupported("the body is too large for one request", where=key)
@@ -137,7 +132,7 @@ class S3Store(S3Bucket):
             body = read(body)
         with self._asking("put", key, if_version=only_if.if_version):
             is_small = isinstance(body, bytes) and size <= OBSTORE_MAX_BYTES
-            if is_small and fits_obstore(full) and not headers and _ascii(meta):
+            if is_small and fits_obstore(full) and self._is_standard(headers) and _ascii(meta):
                 assert isinstance(body, bytes)
                 md5 = hashlib.md5(body, usedforsecurity=False).digest()
                 mode: Any = "overwrite"
@@ -150,37 +145,26 @@ class S3Store(S3Bucket):
                 )
                 version = quoted(answer["e_tag"] or "")
             else:
-                version, md5 = self._put_by_boto(full, body, meta, extra, headers)
+                version, md5 = self._put_by_wire(full, body, {**headers, **_meta_headers(key, meta)})
         self.meter.add_bytes(sent=size)
         stated = self._md5_of(version)
         if stated is not None and stated != md5:
             self._explain_mismatch(key)
         return ObjectInfo(key, size, version, 0.0, dict(meta), md5)
 
-    def _put_by_boto(
-        self, full: str, body: bytes | Path, meta: Mapping[str, str], extra: dict[str, Any], headers: Mapping[str, str]
-    ) -> tuple[str, bytes]:
-        digest = hashlib.md5(usedforsecurity=False)
+    def _is_standard(self, headers: Mapping[str, str]) -> bool:
+        """Whether obstore can say this condition."""
+        return self.profile.forbid_overwrite not in headers
+
+    def _put_by_wire(self, full: str, body: bytes | Path, headers: Mapping[str, str]) -> tuple[str, bytes]:
         if isinstance(body, bytes):
-            digest.update(body)
-        else:
-            with opened(body) as file:
-                while chunk := file.read(CHUNK_BYTES):
-                    digest.update(chunk)
-        wanted = {
-            "Bucket": self.config.bucket,
-            "Key": full,
-            "Metadata": dict(meta),
-            "ContentMD5": base64.b64encode(digest.digest()).decode(),
-            **extra,
-        }
-        with self._headers(headers):
-            if isinstance(body, bytes):
-                answer = self._control.put_object(Body=body, **wanted)
-            else:
-                with opened(body) as file:
-                    answer = self._control.put_object(Body=file, **wanted)
-        return quoted(answer["ETag"]), digest.digest()
+            digest = hashlib.md5(body, usedforsecurity=False).digest()
+            sent = Body(len(body), body, md5=_base64(digest))
+            return quoted(self._wire.ask("PUT", full, headers=headers, body=sent).headers.get("etag", "")), digest
+        with opened(body) as file:
+            digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()
+            sent = Body(file.tell(), file=file, md5=_base64(digest))
+            return quoted(self._wire.ask("PUT", full, headers=headers, body=sent).headers.get("etag", "")), digest
 
     def copy(
         self, source: str, target: str, *, if_version: str | None = None, only_if: Precondition = ANY
@@ -190,27 +174,24 @@ class S3Store(S3Bucket):
         if only_if != ANY and not self.profile.copy_if:
             raise Unsupported("this provider cannot copy under a condition", where=target)
         full = self._full_for_writing(target)
-        extra: dict[str, Any] = {"CopySourceIfMatch": if_version} if if_version is not None else {}
+        headers = {"x-amz-copy-source": escaped(f"{self.config.bucket}/{self._full(source)}", safe="/")}
+        if if_version is not None:
+            headers["x-amz-copy-source-if-match"] = if_version
         if only_if.if_absent:
-            extra["IfNoneMatch"] = "*"
+            headers["if-none-match"] = "*"
         elif only_if.if_version is not None:
-            extra["IfMatch"] = only_if.if_version
-        origin = {"Bucket": self.config.bucket, "Key": self._full(source)}
+            headers["if-match"] = only_if.if_version
         with self._asking("copy", source):
-            answer = self._control.copy_object(Bucket=self.config.bucket, Key=full, CopySource=origin, **extra)  # type: ignore[arg-type]
+            stated = checked(self._wire.ask("PUT", full, headers=headers).body).get("ETag")
         found = self.head(target)
-        stated = answer["CopyObjectResult"].get("ETag")
         return replace(found, version=quoted(stated)) if stated else found
 
     def delete(self, key: str, *, if_version: str | None = None) -> None:
-        extra: dict[str, Any] = {}
-        if if_version is not None:
-            if not self.facts.delete_if_match:
-                raise Unsupported("this provider cannot delete under a condition", where=key)
-            extra["IfMatch"] = if_version
+        if if_version is not None and not self.facts.delete_if_match:
+            raise Unsupported("this provider cannot delete under a condition", where=key)
         try:
             with self._asking("delete", key):
-                self._control.delete_object(Bucket=self.config.bucket, Key=self._full(key), **extra)
+                self._wire.ask("DELETE", self._full(key), headers=_if_match(if_version))
         except NotFound:
             return
         except PreconditionFailed:
@@ -226,53 +207,62 @@ class S3Store(S3Bucket):
     def start_upload(self, key: str, *, meta: Mapping[str, str]) -> str:
         full = self._full_for_writing(key)
         with self._asking("start", key):
-            answer = self._control.create_multipart_upload(Bucket=self.config.bucket, Key=full, Metadata=dict(meta))
-        return answer["UploadId"]
+            answer = self._wire.ask("POST", full, {"uploads": ""}, _meta_headers(key, meta))
+            return checked(answer.body)["UploadId"]
 
     def put_part(self, key: str, upload: str, number: int, body: bytes) -> Part:
-        digest = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+        digest = hashlib.md5(body, usedforsecurity=False).digest()
+        query = {"partNumber": str(number), "uploadId": upload}
         with self._asking("part", key):
-            answer = self._control.upload_part(
-                Bucket=self.config.bucket,
-                Key=self._full(key),
-                UploadId=upload,
-                PartNumber=number,
-                Body=body,
-                ContentMD5=digest,
-            )
+            answer = self._wire.ask("PUT", self._full(key), query, body=Body(len(body), body, md5=_base64(digest)))
         self.meter.add_bytes(sent=len(body))
-        return Part(number, quoted(answer["ETag"]), len(body))
+        return Part(number, quoted(answer.headers.get("etag", "")), len(body))
 
     def list_parts(self, key: str, upload: str) -> Sequence[Part]:
-        parts: list[Part] = []
+        found: list[Part] = []
         marker = 0
         while True:
+            query = {"uploadId": upload} | ({"part-number-marker": str(marker)} if marker else {})
             with self._asking("list_parts", key):
-                answer = self._control.list_parts(
-                    Bucket=self.config.bucket, Key=self._full(key), UploadId=upload, PartNumberMarker=marker
-                )
-            parts += [Part(p["PartNumber"], quoted(p["ETag"]), p["Size"]) for p in answer.get("Parts", [])]
-            after = int(answer.get("NextPartNumberMarker", 0))
-            if not answer.get("IsTruncated") or after <= marker:
-                return tuple(parts)
+                more, after, is_cut = parts(self._wire.ask("GET", self._full(key), query).body)
+            found += more
+            if not is_cut or after <= marker:
+                return tuple(found)
             marker = after
 
     def finish_upload(self, key: str, upload: str, parts: Sequence[Part], *, only_if: Precondition = ANY) -> ObjectInfo:
-        extra, headers = self._conditions(key, only_if)
-        listed: Any = {"Parts": [{"PartNumber": part.number, "ETag": part.version} for part in parts]}
-        with self._asking("finish", key, if_version=only_if.if_version, upload=True), self._headers(headers):
-            answer = self._control.complete_multipart_upload(
-                Bucket=self.config.bucket, Key=self._full(key), UploadId=upload, MultipartUpload=listed, **extra
-            )
-        return ObjectInfo(key, sum(part.size for part in parts), quoted(answer["ETag"]), 0.0)
+        listed = "".join(
+            f"<Part><PartNumber>{part.number}</PartNumber><ETag>{escape(part.version)}</ETag></Part>" for part in parts
+        )
+        content = f'<CompleteMultipartUpload xmlns="{NAMESPACE}">{listed}</CompleteMultipartUpload>'.encode()
+        headers = {"content-type": "application/xml", **self._conditions(key, only_if)}
+        body = Body(len(content), content)
+        with self._asking("finish", key, if_version=only_if.if_version, upload=True):
+            answer = self._wire.ask("POST", self._full(key), {"uploadId": upload}, headers, body)
+            version = quoted(checked(answer.body).get("ETag", ""))
+        return ObjectInfo(key, sum(part.size for part in parts), version, 0.0)
 
     def abort_upload(self, key: str, upload: str) -> None:
         try:
             with self._asking("abort", key):
-                self._control.abort_multipart_upload(Bucket=self.config.bucket, Key=self._full(key), UploadId=upload)
+                self._wire.ask("DELETE", self._full(key), {"uploadId": upload})
         except NotFound:
             return
 
 
 def _ascii(meta: Mapping[str, str]) -> bool:
     return all(value.isascii() and value.isprintable() for value in meta.values())
+
+
+def _meta_headers(key: str, meta: Mapping[str, str]) -> dict[str, str]:
+    if not _ascii(meta):
+        raise Unsupported("metadata is plain text", where=key)
+    return {META + name: value for name, value in meta.items()}
+
+
+def _if_match(version: str | None) -> dict[str, str]:
+    return {} if version is None else {"if-match": version}
+
+
+def _base64(digest: bytes) -> str:
+    return base64.b64encode(digest).decode()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from threading import Lock
-from typing import TYPE_CHECKING, Any
 
+from sync.clock import Clock, SystemClock
 from sync.errors import Corrupt, Misconfigured, NotFound, PreconditionFailed, Transient, Unsupported
 from sync.stores import ANY, Meter, Precondition, StoreFacts, Writes
 from sync.stores.carrier import Timeouts, fits_obstore
@@ -16,11 +16,10 @@ from sync.stores.config import StoreConfig
 from sync.stores.exact import ExactNames, unspeakable
 from sync.stores.places import configured_place, discovered_place
 from sync.stores.profiles import Profile, profile_for
+from sync.stores.s3_answers import Page, page
 from sync.stores.s3_clients import Clients
 from sync.stores.s3_errors import translated
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+from sync.stores.s3_wire import Wire
 
 MAX_KEY_BYTES = 1024
 HINT_404 = "check the endpoint: some providers want https://bucket.endpoint, not https://endpoint/bucket"
@@ -38,6 +37,7 @@ class S3Bucket:
         meter: Meter | None = None,
         profile: Profile | None = None,
         times: Timeouts | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.profile = profile or profile_for(config.provider, config.endpoint)
         self.facts: StoreFacts = self.profile.facts()
@@ -45,6 +45,7 @@ class S3Bucket:
         self.url = config.url
         self.config = config
         self._times = times or Timeouts()
+        self._clock = clock or SystemClock()
         self._above = f"{config.prefix}/" if config.prefix else ""
         self._lock = Lock()
         self._made: Clients | None = None
@@ -68,12 +69,12 @@ class S3Bucket:
                 if region is None:
                     endpoint, region = discovered_place(self.config, self.profile)
                 self._place = (endpoint, region)
-                self._made = Clients(self.config, self.profile, endpoint, region, self._times)
+                self._made = Clients(self.config, self.profile, endpoint, region, self._times, self._clock)
             return self._made
 
     @property
-    def _control(self) -> S3Client:
-        return self._clients.control
+    def _wire(self) -> Wire:
+        return self._clients.wire
 
     def _look_elsewhere(self) -> bool:
         """After an answer that the bucket is in another place: whether the provider names one we have not tried."""
@@ -108,27 +109,16 @@ class S3Bucket:
             raise
         self._answered = True
 
-    @contextmanager
-    def _headers(self, headers: Mapping[str, str]) -> Iterator[None]:
-        clients = self._clients
-        clients.with_headers(headers)
-        try:
-            yield
-        finally:
-            clients.with_headers({})
-
-    def _conditions(self, key: str, only_if: Precondition) -> tuple[dict[str, Any], dict[str, str]]:
-        """The precondition as boto3 parameters and as provider headers. Raises Unsupported if it has neither."""
+    def _conditions(self, key: str, only_if: Precondition) -> dict[str, str]:
+        """The precondition as headers. Raises Unsupported if this provider has none for it."""
         if only_if == ANY:
-            return {}, {}
+            return {}
         if self.facts.writes is Writes.FULL:
-            if only_if.if_absent:
-                return {"IfNoneMatch": "*"}, {}
-            return {"IfMatch": only_if.if_version}, {}
+            return {"if-none-match": "*"} if only_if.if_absent else {"if-match": only_if.if_version or ""}
         if only_if.if_absent and self.facts.writes is Writes.CREATE_ONLY:
             if self.profile.forbid_overwrite is not None:
-                return {}, {self.profile.forbid_overwrite: "true"}
-            return {"IfNoneMatch": "*"}, {}
+                return {self.profile.forbid_overwrite: "true"}
+            return {"if-none-match": "*"}
         raise Unsupported("this provider cannot write under this condition", where=key)
 
     def _full(self, key: str) -> str:
@@ -148,29 +138,27 @@ class S3Bucket:
 
     def _put_name(self, name: str) -> None:
         with self._asking("put", name):
-            self._control.put_object(Bucket=self.config.bucket, Key=name, Body=b"")
+            self._wire.ask("PUT", name)
 
     def _list_names(self, folder: str) -> list[str]:
         with self._asking("list", folder):
-            page, _ = self._page(folder, "")
-        return [item["Key"] for item in page]
+            return [info.key for info in self._page(folder, "").objects]
 
     def _delete_name(self, name: str) -> None:
         with self._asking("delete", name):
-            self._control.delete_object(Bucket=self.config.bucket, Key=name)
+            self._wire.ask("DELETE", name)
 
-    def _page(self, prefix: str, marker: str) -> tuple[Sequence[Any], str]:
-        """One page of the listing and where the next one starts ("" after the last)."""
-        if self.profile.list_version == 1:
-            old = self._control.list_objects(
-                Bucket=self.config.bucket, Prefix=prefix, Marker=marker, MaxKeys=self.page_keys
-            )
-            page = old.get("Contents", [])
-            last = old.get("NextMarker") or (page[-1]["Key"] if page else "")
-            return page, last if old.get("IsTruncated") else ""
-        token: dict[str, Any] = {"ContinuationToken": marker} if marker else {}
-        new = self._control.list_objects_v2(Bucket=self.config.bucket, Prefix=prefix, MaxKeys=self.page_keys, **token)
-        return new.get("Contents", []), new.get("NextContinuationToken", "") if new.get("IsTruncated") else ""
+    def _page(self, prefix: str, marker: str, above: str = "") -> Page:
+        """One page of the listing; keys without `above`."""
+        version = self.profile.list_version
+        query = {"prefix": prefix, "max-keys": str(self.page_keys)}
+        if version == 2:
+            query["list-type"] = "2"
+        if self.profile.url_encode:
+            query["encoding-type"] = "url"
+        if marker:
+            query["marker" if version == 1 else "continuation-token"] = marker
+        return page(self._wire.ask("GET", "", query).body, above, version)
 
     def _md5_of(self, version: str) -> bytes | None:
         tag = version.strip('"')
@@ -181,11 +169,15 @@ class S3Bucket:
     def _explain_mismatch(self, key: str) -> None:
         """An ETag is no MD5 where a KMS key encrypts: learn that. Otherwise raise Corrupt."""
         with self._asking("head", key):
-            answer = self._control.head_object(Bucket=self.config.bucket, Key=self._full(key))
-        if not encrypted(answer):
+            answer = self._wire.ask("HEAD", self._full(key))
+        if not encrypted(answer.headers):
             raise Corrupt("the server holds other bytes than were sent", where=key)
         self.facts = replace(self.facts, etag_is_md5=False)
 
 
-def encrypted(answer: Any) -> bool:
-    return "kms" in answer.get("ServerSideEncryption", "") or "SSECustomerAlgorithm" in answer
+def encrypted(headers: Mapping[str, str]) -> bool:
+    """Whether the ETag says nothing of the content."""
+    return (
+        "kms" in headers.get("x-amz-server-side-encryption", "")
+        or "x-amz-server-side-encryption-customer-algorithm" in headers
+    )

@@ -69,7 +69,7 @@ def http(status: str, code: str, *, headers: str = "") -> bytes:
         (http("503 Slow Down", "SlowDown", headers="Retry-After: 7\r\n"), Throttled),
     ],
 )
-@pytest.mark.parametrize("key", ["small", "dir/"])  # obstore carries the first, boto3 the second
+@pytest.mark.parametrize("key", ["small", "dir/"])  # obstore carries the first, our wire the second
 def test_answers_become_errors(bare: S3Store, proxy: FaultProxy, answer: bytes, expected: type, key: str) -> None:
     proxy.faults = Faults(answer=answer)
     with pytest.raises(expected) as caught:
