@@ -15,7 +15,7 @@ from sync.plan import Op
 from sync.restoring import Pull, Restore, compare, list_all, unsaved_by
 from sync.root import verify_root
 from sync.status import Progress
-from sync.tree import Kind, Remote
+from sync.tree import Kind, Remote, Row
 from sync.twins import mend
 from sync.work import Failed, Fetched, Listed, Outcome, Placed, Unsaveable, Vanished
 
@@ -96,8 +96,15 @@ def _start(engine: Engine, restore: Restore, pull: Pull) -> None:
     elif pull.remote is not None and pull.path not in engine.busy:
         restore.in_flight[pull.path] = pull.remote.size
         restore.adopts[pull.path] = pull
-        merges = pull.op is Op.MERGE
-        job: Callable[[], Outcome] = partial(fetch, pull.path, pull.remote, pull.local, engine.world, merges=merges)
+        job: Callable[[], Outcome] = partial(
+            fetch,
+            pull.path,
+            pull.remote,
+            pull.local,
+            engine.world,
+            merges=pull.op is Op.MERGE,
+            row=engine.journal.row(pull.path),
+        )
         if pull.path in engine.doubts.open:
             job = doubts.job_of(engine, pull.path)  # it may be what this node itself wrote
         engine.run_job(pull.path, "fetch", job)
@@ -107,10 +114,10 @@ def _refetch(engine: Engine, restore: Restore, pull: Pull) -> None:
     """Something moved, here or there: look at both sides of this path again."""
     restore.in_flight[pull.path] = pull.remote.size if pull.remote else 0
     restore.adopts[pull.path] = pull
-    engine.run_job(pull.path, "fetch", partial(_fetch_current, engine, pull.path))
+    engine.run_job(pull.path, "fetch", partial(_fetch_current, engine, pull.path, engine.journal.row(pull.path)))
 
 
-def _fetch_current(engine: Engine, path: str) -> Outcome:
+def _fetch_current(engine: Engine, path: str, row: Row | None) -> Outcome:
     """Fetch whatever version the bucket has now; a local file that differs is kept beside it."""
 
     try:
@@ -125,12 +132,13 @@ def _fetch_current(engine: Engine, path: str) -> Outcome:
     if here is not None and here.kind is Kind.DIR and not path.endswith("/"):
         return Unsaveable(path, "A folder has this name here; the object stays in the bucket")
     remote = Remote(info.size, info.version, info.modified, info.md5)
-    return fetch(path, remote, here, engine.world, merges=here is not None and not path.endswith("/"))
+    merges = here is not None and not path.endswith("/")
+    return fetch(path, remote, here, engine.world, merges=merges, row=row)
 
 
 def fetch_one(engine: Engine, path: str) -> None:
     """Bring one path's present version into the folder, outside of a pull."""
-    engine.run_job(path, "fetch", partial(_fetch_current, engine, path))
+    engine.run_job(path, "fetch", partial(_fetch_current, engine, path, None))
 
 
 def fetched(engine: Engine, outcome: Fetched, now_s: float) -> None:
