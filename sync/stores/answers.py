@@ -14,6 +14,7 @@ from sync.errors import (
     Unsupported,
 )
 
+POLICY = "check the policy"  # the hint of an identity that is accepted and may not do this
 NO_BUCKET = {"NoSuchBucket", "InvalidBucketName", "ContainerNotFound", "ContainerBeingDeleted", "BucketNotFound"}
 WRONG_PLACE = {
     "PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException",
@@ -52,10 +53,12 @@ def meaning(
         return Corrupt(f"the server got other bytes than were sent{told}", where=where)
     if code in EXPIRED:
         return Denied(f"the credentials have expired{told}", where=place, hint="renew them")
+    if code == "AuthenticationFailed" and "time frame" in said:  # Azure, of a SAS that ended or has not begun
+        return Denied("the credentials have expired or are not valid yet", where=place, hint="renew them")
     if code in BAD_IDENTITY:
         return Denied(f"the server does not accept the credentials{told}", where=place, hint="check id and secret")
     if code == "RequestTimeTooSkewed":
-        return Denied("this machine's clock is wrong", where=place, hint="set the clock: signatures carry the time")
+        return wrong_clock(place)
     if code in QUOTA or status == 507:
         return Denied(f"the account's quota or balance is used up{told}", where=place, hint="free or buy space")
     if code in EXISTS or status == 412:
@@ -67,10 +70,15 @@ def meaning(
     if status == 501:
         return Unsupported(f"the provider does not know this request{told}", where=where)
     if status in {401, 403}:
-        return Denied(f"access denied{told}{_sentence(said)}", where=where or place, hint="check the policy")
+        return Denied(f"access denied{told}{_sentence(said)}", where=where or place, hint=POLICY)
     if status == 404:
         return NotFound("no such object", where=where)
     return Unsupported(f"the server refuses this request{told}{_sentence(said)}", where=where)
+
+
+def wrong_clock(place: str) -> Denied:
+    """The server found the time in a signature too far from its own (15 minutes with S3, an hour with Google)."""
+    return Denied("this machine's clock is wrong", where=place, hint="set the clock: signatures carry the time")
 
 
 def _sentence(said: str) -> str:

@@ -19,7 +19,7 @@ from google.oauth2 import service_account
 
 from sync.errors import Corrupt, Denied, Misconfigured, NotFound, PreconditionFailed, SyncError, Unsupported
 from sync.stores import Meter
-from sync.stores.answers import meaning
+from sync.stores.answers import meaning, wrong_clock
 from sync.stores.carrier import Timeouts, of_text
 from sync.stores.config import StoreConfig
 
@@ -135,6 +135,8 @@ class GcsBucket:
         variable = self.config.variable_of("json")
         if isinstance(error, auth_errors.TransportError) or getattr(error, "retryable", False):
             return of_text(error, "", self.url, True)
+        if "reasonable timeframe" in str(error):
+            return wrong_clock(self.url)
         return Denied("Google does not accept the service account", where=self.url, hint=f"renew {variable}")
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from sync.errors import Corrupt, Denied, Misconfigured, NotFound, PreconditionFailed, SyncError, Transient, Unsupported
 from sync.stores import ABSENT, ANY, Precondition, Store, StoreFacts, Writes, only_over
+from sync.stores.answers import POLICY
 from sync.stores.rights import right_for
 
 FOLDER = ".preflight/probe/"
@@ -136,9 +137,11 @@ class _Probe:
     def _learn(self, **changes: Any) -> None:
         self.real.facts = replace(self.real.facts, **changes)
 
-    def _note(self, name: str, outcome: Outcome, why: str = "", *, operation: str = "") -> None:
-        fix = right_for(self.store.facts.provider, operation or name) if outcome is Outcome.DENIED else ""
-        self.steps.append(Step(name, outcome, why, f"allow {fix}" if fix else ""))
+    def _note(self, name: str, outcome: Outcome, why: str = "", *, operation: str = "", hint: str = "") -> None:
+        right = right_for(self.store.facts.provider, operation or name) if outcome is Outcome.DENIED else ""
+        is_identity = hint not in {"", POLICY}  # who asks is refused, whatever the policy says: clock, key, expiry
+        fix = hint if is_identity else f"allow {right}" if right else ""
+        self.steps.append(Step(name, outcome, why, fix))
 
     def _try(self, name: str, act: Callable[[], object], *, operation: str = "") -> bool:
         """Run `act`; note how it ended. True when it worked."""
@@ -148,7 +151,7 @@ class _Probe:
             raise
         except SyncError as error:
             outcome = {Denied: Outcome.DENIED, Unsupported: Outcome.UNSUPPORTED}.get(type(error), Outcome.BROKEN)
-            self._note(name, outcome, error.what, operation=operation)
+            self._note(name, outcome, error.what, operation=operation, hint=error.hint)
             return False
         self._note(name, Outcome.WORKS)
         return True

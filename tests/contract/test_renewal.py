@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import os
 import subprocess
-import threading
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from sync.clock import SystemClock
 from sync.errors import Denied, Transient
@@ -27,7 +20,6 @@ from sync.stores.check import check_store
 from sync.stores.opening import open_store
 from sync.stores.secret import Secret
 from tests.support.azurite import AzureServer
-from tests.support.fakegcs import GcsServer
 from tests.support.faultproxy import FaultProxy, Faults
 from tests.support.servers import BIN
 from tests.support.wait import until
@@ -61,71 +53,6 @@ def test_rights_of_a_sas_that_are_missing_are_named(azurite_server: AzureServer)
     assert checked.capability is not None
     (step,) = [step for step in checked.capability.steps if step.outcome == "denied"]
     assert "c and w" in step.fix
-
-
-class TokenServer(BaseHTTPRequestHandler):
-    """Google's token endpoint: verifies the JWT's signature, hands out a token."""
-
-    public: Any = None
-    granted: list[str]
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        assertion = dict(pair.split("=", 1) for pair in body.split("&"))["assertion"]
-        head, claims, signature = assertion.split(".")
-        self.public.verify(_unpad(signature), f"{head}.{claims}".encode(), padding.PKCS1v15(), hashes.SHA256())
-        self.granted.append(json.loads(_unpad(claims))["iss"])
-        answer = json.dumps({"access_token": "t", "expires_in": 3600, "token_type": "Bearer"}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, *_: Any) -> None:
-        """Quiet."""
-
-
-def _unpad(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
-
-@pytest.fixture
-def google() -> Iterator[tuple[str, list[str], ThreadingHTTPServer]]:
-    """A service account's JSON, whom tokens were granted to, the server."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    granted: list[str] = []
-    handler = type("Bound", (TokenServer,), {"public": key.public_key(), "granted": granted})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
-    account = {
-        "type": "service_account",
-        "client_email": "lab@example.iam.gserviceaccount.com",
-        "private_key": pem,
-        "private_key_id": "1",
-        "token_uri": f"http://127.0.0.1:{server.server_address[1]}/token",
-    }
-    yield json.dumps(account), granted, server
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-def test_a_service_account_signs_in(
-    fakegcs_server: GcsServer, google: tuple[str, list[str], ThreadingHTTPServer]
-) -> None:
-    account, granted, _ = google
-    config = replace(fakegcs_server.config("contract", "account"), credentials={"json": Secret(account)})
-    with closing(open_store(config)) as store:
-        store.put("a", b"x", meta={})
-        assert [info.key for info in store.list()] == ["a"]
-        for number in range(5):
-            store.put(f"k{number}", b"x", meta={})
-    assert set(granted) == {"lab@example.iam.gserviceaccount.com"}
-    assert len(granted) <= 2  # not one for each request
 
 
 def test_store_check_tells_what_works_and_what_to_fix(azurite_server: AzureServer) -> None:

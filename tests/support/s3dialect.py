@@ -47,6 +47,7 @@ class DialectServer:
     bucket: str = "notebooks-1250000000"
     secrets: dict[str, str] = field(default_factory=lambda: {"tester": "tester-secret"})
     token: str = ""  # required in x-amz-security-token when set
+    ahead_s: float = 0.0  # of this machine's clock
     versioned: bool = False  # makes forbid-overwrite void
     page: int = 1000
     allows: Callable[[str, str], bool] = lambda action, key: True  # the policy: S3 action, key or listing prefix
@@ -102,6 +103,9 @@ class DialectServer:
         fault = signature_fault(verb, path, headers, body, secrets=self.secrets, region=self.dialect.region)
         if self.token and headers.get("x-amz-security-token", "") != self.token:
             fault = fault or "ExpiredToken"
+        signed_at = datetime.strptime(headers.get("x-amz-date", ""), "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        if not fault and abs((datetime.now(UTC) - signed_at).total_seconds() + self.ahead_s) > 900.0:
+            fault = "RequestTimeTooSkewed"
         if fault:
             raise Refusal(400 if fault in {"AuthorizationHeaderMalformed", "ExpiredToken"} else 403, fault)
         if not bucket:
