@@ -18,7 +18,7 @@ from sync.names import conflict_path, key_of
 from sync.settle import SMALL_BYTES
 from sync.stores import ObjectInfo
 from sync.tree import Entry, Kind, Remote, Row, smudge
-from sync.twins import ABANDONED_S, twin_of
+from sync.twins import is_long_ago, twin_of
 from sync.work import Copy, Failed, Fetched, Later, Outcome, Placed, Saved, Unsaveable, Vanished, World
 
 TICK_S = 0.05  # files are stamped with the time of the kernel's last tick
@@ -228,7 +228,7 @@ def _move_aside(item: Fetched, world: World) -> Copy:
     if now is None or item.expect is None or now[:5] != item.expect[:5]:
         raise Unstable("The file changed meanwhile", where=item.path)
     twin = world.files.entry(twin_of(item.path))
-    if twin is not None and world.clock.now() - max(twin.ctime_ns, now.ctime_ns) / 1e9 < ABANDONED_S:
+    if twin is not None and not is_long_ago(max(twin.ctime_ns, now.ctime_ns), world):
         raise Unstable("JupyterLab is saving it", where=item.path)
     for attempt in range(10):
         copy = conflict_path(item.path, world.machine, now.mtime_ns / 1e9, attempt)

@@ -121,6 +121,8 @@ def _send_body(task: Task, world: World, body: bytes, entry: Entry, *, is_racy: 
     key = key_of(task.path)
     meta = meta_of(entry)
     only_if = ABSENT if row is None else only_over(row.version)
+    if row is not None and row.size and entry.kind is Kind.FILE and is_emptied(body):
+        _keep_emptied(task.path, row, world)
     task.sent.append(Doubt(task.path, len(body), digest))
     try:
         info = put_guarded(world.store, key, body, meta=meta, only_if=only_if)
@@ -129,6 +131,20 @@ def _send_body(task: Task, world: World, body: bytes, entry: Entry, *, is_racy: 
         resolved = resolve(task, body, digest, meta, world)
     saved = Row(stamp, resolved.info.version, len(body), digest)
     return Saved(task.path, saved, was_sent=True, is_racy=is_racy, copies=resolved.copies)
+
+
+def is_emptied(body: bytes) -> bool:
+    """Whether nothing is left of a content: what a crashed machine leaves of a file, or a redirection by mistake."""
+    return not body or (body[0] == 0 and not body.strip(b"\0"))
+
+
+def _keep_emptied(path: str, row: Row, world: World) -> None:
+    """An emptied file replaces its object only after a copy of that to the trash, whoever emptied it."""
+    try:
+        _to_trash(path, row, world)
+        world.permit()
+    except (NotFound, PreconditionFailed):
+        return  # it is not there any more, or somebody else's: the write finds out and keeps that
 
 
 def _move(task: Task, world: World, digest: bytes, entry: Entry) -> Outcome | None:
@@ -189,7 +205,7 @@ def _to_trash(path: str, row: Row, world: World) -> None:
         store.copy(key, target, if_version=row.version, only_if=ANY)
         return
     if row.size > RELAY_BYTES:
-        raise Unsupported("This store cannot copy, so so large an object is not deleted", where=key)
+        raise Unsupported("This store cannot copy so large an object to the trash: it stays as it is", where=key)
     relay(world, key, target, row.version, ANY)
 
 

@@ -44,7 +44,15 @@ def is_abandoned(path: str, world: World) -> bool:
     found, here = world.files.entry(twin_of(path)), world.files.entry(path)
     if found is None:
         return False
-    return world.clock.now() - max(found.ctime_ns, here.ctime_ns if here else 0) / 1e9 >= ABANDONED_S
+    return is_long_ago(max(found.ctime_ns, here.ctime_ns if here else 0), world)
+
+
+def is_long_ago(ctime_ns: int, world: World) -> bool:
+    """Whether a save that last did something then is over.
+
+    A stamp from the future is of a clock that was set back since: it would hold a restore up until it is reached.
+    """
+    return abs(world.clock.now() - ctime_ns / 1e9) >= ABANDONED_S
 
 
 def mend(path: str, world: World) -> bool:

@@ -158,6 +158,7 @@ class Rig:
         self.bucket = top / bucket
         self.limits = limits
         self.facts = dict(facts or {})
+        self.kernel = "boot 1"  # another value: the machine itself was started again
         self._boot()
 
     def _boot(self) -> None:
@@ -188,6 +189,7 @@ class Rig:
             parking=replace(world, store=Parking(self.store, self.name), permit=lambda: None, confirm=lambda: None),
             submit=lambda path, job: self.jobs.append(job),
             limits=Limits(**self.limits),
+            boot=self.kernel,
             new_id=lambda: f"folder-{random.getrandbits(64):x}",
         )
 

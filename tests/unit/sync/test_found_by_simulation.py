@@ -185,3 +185,16 @@ def test_an_upload_that_ends_after_the_folder_was_lost(rig: Rig) -> None:
     assert rig.objects() == {"a.txt", "b.txt"}
     assert (rig.data / "a.txt").read_text() == "a"
     assert (rig.data / "b.txt").read_text() == "b"
+
+
+def test_a_clock_that_was_set_back_does_not_hold_a_restore_up(tmp_path: Path) -> None:
+    """Seed 2043: a twin with a stamp of tomorrow looked like a save under way, for a day."""
+    first = Rig(tmp_path, name="first")
+    first.write("thesis.ipynb", '{"cells": []}')
+    first.work()
+    rig = Rig(tmp_path, name="second")
+    rig.write("thesis.ipynb", "")
+    rig.write(".~thesis.ipynb", "")
+    rig.clock.jumped_s = -86_400.0
+    rig.work()
+    assert rig.read("thesis.ipynb") == '{"cells": []}'
