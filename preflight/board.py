@@ -219,11 +219,19 @@ def verdict_line(facts: Facts) -> Line:
 def app_line(facts: Facts, now_s: float) -> Line:
     """Whether JupyterLab (or the user's own server) answers."""
     if facts.app_at_s is None or not facts.app_ok:
-        return Line(facts.app_name, Level.FAIL, facts.app_why)
+        return Line(facts.app_name, Level.FAIL, why_down(facts))
     age_s = now_s - facts.app_at_s
     if age_s > READY_STALE_AFTER_S:
         return Line(facts.app_name, Level.FAIL, f"its last answer is {age_s:.0f} s old")
     return Line(facts.app_name, Level.PASS, f"it answered {max(0.0, age_s):.0f} s ago")
+
+
+def why_down(facts: Facts) -> str:
+    """Why the app does not answer: with what ended its last life, also in the moments in which it runs again."""
+    for service, child in zip(facts.view.services, facts.view.children, strict=True) if facts.view else ():
+        if service.name == "app" and child.died:
+            return child.reason
+    return facts.app_why
 
 
 def sync_line(facts: Facts, status: SyncStatus | None, now: float) -> Line:
@@ -245,16 +253,16 @@ def sync_line(facts: Facts, status: SyncStatus | None, now: float) -> Line:
 
 
 def services_lines(facts: Facts) -> tuple[Line, ...]:
-    """A line for each service that is down."""
+    """A line for each service that is down, or that dies so often that its present life says nothing."""
     if facts.view is None:
         return ()
     lines = []
     for service, child in zip(facts.view.services, facts.view.children, strict=True):
-        if child.phase is Phase.BACKOFF:
+        loops = child.deaths >= service.crash_loop_at and not child.ready
+        if child.phase is Phase.BACKOFF or (child.phase in (Phase.STARTING, Phase.RUNNING) and loops):
             times = f"{child.deaths} times in a row" if child.deaths > 1 else "once"
-            lines.append(
-                Line(f"service.{service.name}", Level.WARN, f"it died {times} and is started again: {child.why}")
-            )
+            said = f"it died {times} and is started again: {child.died}"
+            lines.append(Line(f"service.{service.name}", Level.WARN, said))
     return tuple(lines)
 
 

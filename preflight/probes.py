@@ -174,6 +174,7 @@ def services(board: Board) -> list[dict[str, Any]]:
     if view is None:
         return []
     return [
-        {"name": service.name, "phase": child.phase.value, "restarts": child.restarts, "why": child.why}
+        {"name": service.name, "phase": child.phase.value, "restarts": child.restarts, "why": child.reason,
+         "looping": service.name in view.looping()}
         for service, child in zip(view.services, view.children, strict=True)
-    ]
+    ]  # fmt: skip

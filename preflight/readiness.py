@@ -41,7 +41,8 @@ def ask_url(url: str, *, timeout_s: float = ASK_TIMEOUT_S) -> Word:
         answer = connection.getresponse()
         said = answer.read(300).decode("utf-8", "replace").strip()
     except (OSError, http.client.HTTPException) as failed:
-        return Word(False, f"it does not answer: {failed or type(failed).__name__}")
+        said = (failed.strerror if isinstance(failed, OSError) else "") or str(failed) or type(failed).__name__
+        return Word(False, f"it does not answer: {said}")
     finally:
         connection.close()
     if answer.status == 200:
@@ -154,11 +155,7 @@ class Watch(threading.Thread):
     def _look_at_app(self, view: View) -> bool:
         child = _child(view, "app")
         if child is None or child[1] is not Phase.RUNNING:
-            died = next(
-                (one.why for service, one in zip(view.services, view.children, strict=True) if service.name == "app"),
-                "",
-            )
-            self._board.post(app_ok=False, app_why=died or "it was not started yet", busy_why="")
+            self._board.post(app_ok=False, app_why=view.child("app").reason or "it was not started yet", busy_why="")
             return False
         pid, _, was_ready = child
         now_s = self._clock.monotonic()

@@ -51,6 +51,14 @@ class Child:
     was_ready: bool = False  # in any life
     finished: bool = False
     why: str = ""  # of the last death, or why it is not ready
+    died: str = ""  # of the last death, until a later life is ready or settled: what a crash loop is about
+
+    @property
+    def reason(self) -> str:
+        """Why it is not well. In the moment in which it runs again, still what ended its last life."""
+        if not self.died or self.ready:
+            return self.why
+        return self.died if self.why in ("", self.died) else f"{self.died}; it was started again: {self.why}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +207,12 @@ def step(view: View, event: Event, now_s: float) -> tuple[View, tuple[Action, ..
         case Readiness(name, pid, ok, why):
             child = view.child(name)
             if child.phase is Phase.RUNNING and child.pid == pid:
-                view = view._with(name, replace(child, ready=ok, was_ready=child.was_ready or ok, why=why))
+                died = "" if ok else child.died
+                view = view._with(name, replace(child, ready=ok, was_ready=child.was_ready or ok, why=why, died=died))
         case Waive(name):
             view = view._with(name, replace(view.child(name), was_ready=True))
         case Tick():
-            pass
+            view = _settled(view, now_s)
     return _stop_next(view, now_s) if view.stopping else _start_due(view, now_s)
 
 
@@ -214,15 +223,25 @@ def _started(view: View, name: str, pid: int, now_s: float) -> View:
     return view._with(name, replace(child, phase=Phase.RUNNING, pid=pid, since_s=now_s, ready=False))
 
 
+def _settled(view: View, now_s: float) -> View:
+    """A life that is long enough ends a row of deaths while it lasts, not only when it ends."""
+    for service, child in zip(view.services, view.children, strict=True):
+        if child.phase is Phase.RUNNING and child.deaths and now_s - child.since_s >= service.settled_after_s:
+            view = view._with(
+                service.name, replace(child, deaths=0, died="", why="" if child.why == child.died else child.why)
+            )
+    return view
+
+
 def _exited(view: View, name: str, pid: int, status: int, why: str, now_s: float) -> View:
     service, child = view.services[view._index(name)], view.child(name)
     if child.pid != pid or child.phase not in (Phase.STARTING, Phase.RUNNING, Phase.STOPPING):
         return view  # news of an earlier life
-    gone = replace(child, pid=0, since_s=now_s, ready=False, why=why)
+    gone = replace(child, pid=0, since_s=now_s, ready=False, why=why, died=why)
     if child.phase is Phase.STOPPING:
         return view._with(name, replace(gone, phase=Phase.EXITED))
     if service.may_finish and status == 0 and pid:
-        gone = replace(gone, phase=Phase.EXITED, finished=True, deaths=0, why="it finished its work")
+        gone = replace(gone, phase=Phase.EXITED, finished=True, deaths=0, why="it finished its work", died="")
         return replace(view._with(name, gone), stopping=True)
     settled = child.phase is Phase.RUNNING and now_s - child.since_s >= service.settled_after_s
     deaths = 1 if settled else child.deaths + 1

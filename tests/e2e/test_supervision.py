@@ -84,7 +84,7 @@ def test_a_crash_loop_is_shown_and_never_ends_the_node(tmp_path: Path) -> None:
         assert one.probe("/startupz")[0] == 200
         status, text = one.probe("/readyz?verbose")
         assert status == 503
-        assert "it exited with status 1" in text
+        assert "it exited with status 1" in text  # also in the moment in which it runs again
         until(lambda: page(one)["condition"] == "FAILED", 20, lambda: page(one)["why"])
         # JupyterLab's port shows the page again instead of a dead address.
         until(lambda: "text/html" in _type(f"http://127.0.0.1:{one.port}/"), 10, one.output)

@@ -140,3 +140,27 @@ def test_a_worker_that_failed_is_started_again() -> None:
     worker = Service("app", may_finish=True)
     view, _ = play((0.0, Tick()), (0.0, Started("app", 5)), (9.0, Exited("app", 5, 1, "")), services=(worker,))
     assert view.child("app").phase is Phase.BACKOFF
+
+
+def test_the_reason_of_the_last_end_stays_while_it_is_started_again() -> None:
+    view, _ = play(*OPEN, (5.0, Exited("app", 20, 1, "it exited with status 1")), (5.5, Tick()))
+    assert view.child("app").reason == "it exited with status 1"
+    view, _ = step(view, Started("app", 21), 5.5)
+    view, _ = step(view, Readiness("app", 21, ok=False, why="it does not answer"), 5.6)
+    assert view.child("app").reason == "it exited with status 1; it was started again: it does not answer"
+    view, _ = step(view, Readiness("app", 21, ok=True), 7.0)
+    assert view.child("app").reason == ""
+    view, _ = step(view, Readiness("app", 21, ok=False, why="it answers 500"), 9.0)
+    assert view.child("app").reason == "it answers 500"  # another trouble than the one before
+
+
+def test_a_long_life_is_forgiven_while_it_lasts() -> None:
+    events: list[tuple[float, Event]] = [*OPEN]
+    for number in range(3):
+        events += [(5.0 + 9 * number, Exited("app", 20 + number, 1, "x")), (13.0 + 9 * number, Tick())]
+        events += [(13.0 + 9 * number, Started("app", 21 + number))]
+    view, _ = play(*events, (90.0, Tick()))
+    assert view.looping() == ("app",)
+    view, _ = step(view, Tick(), 91.0)
+    assert view.looping() == ()
+    assert view.child("app").reason == ""
