@@ -361,6 +361,9 @@ class Engine:
                 self.predecessor = self.lease.predecessor
                 if not self.predecessor.was_released:
                     self.repull_s = now_s + TERM_S + REPULL_AFTER_S
+            if self.lease.may_have_slipped:
+                self.lease.may_have_slipped = False
+                self.repull_s = now_s + TERM_S + REPULL_AFTER_S
         elif not isinstance(error, LeaseLost):
             self._failed("", error, now_s)
             self.lease_retry_s = self.outage.retry_s if self.outage else now_s + 1.0

@@ -54,6 +54,7 @@ class Lease:
         self._confirmed_s: float | None = None
         self._lost: LeaseLost | None = None
         self.epoch = 0
+        self.may_have_slipped = False  # somebody may have held it between a look and our write: read by the engine
         self.predecessor: Predecessor | None = None
 
     @property
@@ -140,6 +141,8 @@ class Lease:
             else:
                 self._compare()
                 done = self._store.put(LEASE, body, meta={})
+                if self._clock.monotonic() - started_s > RACE_S:  # long enough for another node to take it and to write
+                    self.may_have_slipped = True
         except PreconditionFailed:
             done = self._compare()
         except NotFound:

@@ -80,6 +80,7 @@ def mend(path: str, world: World) -> bool:
             rest = memoryview(good)
             while rest:
                 rest = rest[file.write(rest) :]
+        files.settle()  # the twin goes next: what takes its place must not be lost with the power
         if torn and here is not None:  # half of the newest words may be in it
             files.move(path, conflict_path(path, world.machine, world.clock.now()))
             here = None

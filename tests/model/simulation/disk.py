@@ -342,8 +342,8 @@ class Disk:
                     torn.append(node)
                 node.durable = None
         for path, node in self.walk():
-            if node in torn and node.author == "user":  # torn by the machine, and yet what the file now holds
-                self.states.add((path, bytes(node.content)))
+            if not node.is_dir and (node.author == "user" or node not in torn):
+                self.states.add((path, bytes(node.content)))  # torn or under an older name: what the file now holds
 
     # -- inside
 

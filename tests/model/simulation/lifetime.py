@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sync.lease import TERM_S
@@ -13,6 +12,7 @@ from sync.report import state_of
 from sync.status import State
 from sync.stores import Writes
 from tests.model.simulation.bucket import Bucket, Version
+from tests.model.simulation.disasters import Disasters
 from tests.model.simulation.faults import Fault, Network
 from tests.model.simulation.laws import Laws, crowded_keys, is_unfinished, looks_of, tree
 from tests.model.simulation.memory_files import FOLDER
@@ -39,6 +39,7 @@ class Lifetime:
 
     def __init__(self, seed: int, parts: Plain | None = None, favours: tuple[str, ...] = ()) -> None:
         self.favours = favours
+        self.disasters = Disasters(self)
         self.world = World(seed)
         self.rng = self.world.rng
         self.parts = parts
@@ -71,10 +72,10 @@ class Lifetime:
     def _live(self) -> None:
         for _ in range(self.rng.choice((0, 0, 3, 8))):
             self._console_put()
-        first = self._new_node()
+        first = self.new_node()
         for _ in range(self.rng.choice((0, 3, 10))):
             self.people[first.name].act()
-        self._begin(first)
+        self.begin(first)
         length_s = self.rng.choice((20.0, 60.0, 150.0))
         for _ in range(self.rng.randint(3, 40)):
             moment_s = self.rng.uniform(0, length_s)
@@ -83,7 +84,7 @@ class Lifetime:
         for _ in range(self.rng.choice((0, 0, 1, 4))):
             self.world.at(self.rng.uniform(0, length_s), self._console)
         for _ in range(8 if self.favours else self.rng.choice((0, 1, 2, 4))):
-            self.world.at(self.rng.uniform(0, length_s), self._disaster)
+            self.world.at(self.rng.uniform(0, length_s), self.disasters.strike)
         self.world.run(length_s)
 
     def _edit(self) -> None:
@@ -107,121 +108,20 @@ class Lifetime:
         body = console_text(self.rng, self._console_count)
         self.bucket.write(key, body, {}, writer="console", at_s=self.world.now_s)
 
-    # -- disasters
+    # -- nodes
 
-    def _disaster(self) -> None:
-        what: Callable[[], None] = self.rng.choice(
-            (
-                *(self._crash, self._crash, self._crash, self._vanish, self._pause, self._partition, self._takeover),
-                *(self._cut_power, self._lose_journal, self._lose_folder, self._jump, self._deafen, self._empty_folder),
-                *(self._overflow, self._overflow),
-            )
-        )
-        if self.favours and self.rng.random() < 0.8:
-            what = getattr(self, f"_{self.rng.choice(self.favours)}")
-        self.world.note(f"disaster: {what.__name__}")
-        self.faults[what.__name__.strip("_")] += 1
-        what()
-
-    def _crash(self) -> None:
-        """SIGKILL at a random operation; the process is started again on the same disk."""
-        life = self._somebody()
-        if life is not None:
-            life.crash_in = self.rng.choice((1, 3, 10, 40, 150))
-            self.world.at(self.world.now_s + self.rng.uniform(1, 30), lambda: self._revive(life.node))
-
-    def _vanish(self) -> None:
-        """The machine is gone with its disk; another one starts."""
-        life = self._somebody()
-        if life is not None:
-            self._lose(life.node)
-            life.die()
-            self.world.at(self.world.now_s + self.rng.uniform(1, 40), lambda: self._begin(self._new_node()))
-
-    def _pause(self) -> None:
-        """SIGSTOP for a moment or for an hour, during which another node may start."""
-        life = self._somebody()
-        if life is not None:
-            life.pause(self.rng.choice((0.5, 18.0, 25.0, 3600.0)))
-            if self.rng.random() < 0.6:
-                self.world.at(self.world.now_s + self.rng.uniform(0, 30), lambda: self._begin(self._new_node()))
-
-    def _partition(self) -> None:
-        """One node does not reach the bucket for a while; another may."""
-        life = self._somebody()
-        if life is not None:
-            life.network.partition_until_s = self.world.now_s + self.rng.uniform(1, 90)
-            if self.rng.random() < 0.4:
-                self.world.at(self.world.now_s + self.rng.uniform(0, 30), lambda: self._begin(self._new_node()))
-
-    def _takeover(self) -> None:
-        """A second node starts while the first is well."""
-        self._begin(self._new_node())
-
-    def _cut_power(self) -> None:
-        """The machine loses power and comes back with what its disk kept."""
-        life = self._somebody()
-        if life is not None:
-            life.die()
-            life.node.cut_power(self.rng)
-            self.world.at(self.world.now_s + self.rng.uniform(1, 20), lambda: self._revive(life.node))
-
-    def _lose_journal(self) -> None:
-        """The process dies and its state folder is lost."""
-        life = self._somebody()
-        if life is not None:
-            life.die()
-            life.node.lose_journal()
-            self.world.at(self.world.now_s + self.rng.uniform(0, 10), lambda: self._revive(life.node))
-
-    def _lose_folder(self) -> None:
-        """The folder is remounted empty, or removed; nobody meant to delete anything."""
-        life = self._somebody()
-        if life is not None and life.node.disk.exists(FOLDER):
-            disk = life.node.disk
-            disk.root.names.pop(FOLDER)
-            life.node.deaf_until_s = self.world.now_s + 20.0  # the watches were on what is gone
-            if self.rng.random() < 0.7:
-                disk.mkdir(FOLDER)
-
-    def _jump(self) -> None:
-        """The wall clock of a machine jumps."""
-        life = self._somebody()
-        if life is not None:
-            life.node.skew_s += self.rng.choice((-86_400.0, 86_400.0, 5.0, -5.0))
-
-    def _deafen(self) -> None:
-        """The watcher loses every event for a while, and says nothing."""
-        life = self._somebody()
-        if life is not None:
-            life.node.deaf_until_s = self.world.now_s + self.rng.uniform(1, 20)
-
-    def _overflow(self) -> None:
-        """The watcher's queue overflows; it says so afterwards."""
-        life = self._somebody()
-        if life is not None:
-            life.overflow(self.rng.uniform(0.1, 6))
-
-    def _empty_folder(self) -> None:
-        """rm -rf *."""
-        life = self._somebody()
-        if life is not None and life.node.disk.exists(FOLDER):
-            self.people[life.node.name].empty_the_folder()
-
-    def _somebody(self) -> Life | None:
+    def somebody(self) -> Life | None:
         living = [life for life in self.lives if not life.is_dead]
         return self.rng.choice(living) if living else None
 
-    # -- nodes
-
-    def _new_node(self) -> Node:
+    def new_node(self) -> Node:
         node = Node(self.world, f"m{len(self.nodes) + 1}", self.states)
         self.nodes.append(node)
         self.people[node.name] = Person(self.world, node.disk, node.name)
         self.laws.admit(node)
         return node
 
-    def _begin(self, node: Node) -> Life:
+    def begin(self, node: Node) -> Life:
         network = Network(self.rng, self.rate, seen=self.faults)
         if self.bucket.writes is not Writes.FULL:
             network.without = frozenset({Fault.LATE})  # nothing but a comparing server can stop such a write
@@ -235,11 +135,11 @@ class Lifetime:
         life.begin()
         return life
 
-    def _revive(self, node: Node) -> None:
+    def revive(self, node: Node) -> None:
         if node.life is None and not self.people[node.name].is_away:
-            self._begin(node)
+            self.begin(node)
 
-    def _lose(self, node: Node) -> None:
+    def lose(self, node: Node) -> None:
         self.people[node.name].is_away = True
 
     def _look(self, life: Life) -> None:
@@ -316,7 +216,7 @@ class Lifetime:
         if waiting:
             return waiting[-1]
         home = [node for node in self.nodes if not self.people[node.name].is_away and node.life is None]
-        return self._begin(home[-1] if home else self._new_node())
+        return self.begin(home[-1] if home else self.new_node())
 
     def _errors(self) -> None:
         for life in self.lives:
@@ -341,8 +241,8 @@ class Lifetime:
     def _check_restore(self, last: Life) -> None:
         """restore(flush(x)) == x, on a machine that knows nothing."""
         expected = looks_of(last.node.disk, self.bucket)
-        node = self._new_node()
-        life = self._begin(node)
+        node = self.new_node()
+        life = self.begin(node)
         start_s = self.world.now_s
         while not life.engine.restored and self.world.now_s < start_s + 120:
             self.world.run(self.world.now_s + 5.0)

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO, cast
 
 from sync.errors import Unstable
@@ -27,8 +27,8 @@ def entry_of(st: Stat) -> Entry:
 class OpenInode:
     """`Reading` of one inode."""
 
-    def __init__(self, disk: Disk, node: Inode, path: str, actor: Actor, epoch_s: float) -> None:
-        self._disk, self._node, self._path, self._actor, self._epoch_s = disk, node, path, actor, epoch_s
+    def __init__(self, disk: Disk, node: Inode, path: str, actor: Actor, wall_ns: Callable[[], int]) -> None:
+        self._disk, self._node, self._path, self._actor, self._wall_ns = disk, node, path, actor, wall_ns
         self.entry = entry_of(disk.stamp(node))
 
     def read_at(self, offset: int, length: int) -> bytes:
@@ -49,15 +49,15 @@ class OpenInode:
             raise Unstable("The file changed while it was read", where=self._path)
 
     def is_racy(self) -> bool:
-        age_ns = int((self._epoch_s + self._actor.now_s()) * 1e9) - self.entry.mtime_ns
+        age_ns = self._wall_ns() - self.entry.mtime_ns
         return 0 <= age_ns < 5 * TICK_NS
 
 
 class MemoryFiles:
     """`Files` on `disk`, as one node's engine reaches it."""
 
-    def __init__(self, disk: Disk, actor: Actor, epoch_s: float) -> None:
-        self._disk, self._actor, self._epoch_s = disk, actor, epoch_s
+    def __init__(self, disk: Disk, actor: Actor, wall_ns: Callable[[], int]) -> None:
+        self._disk, self._actor, self._wall_ns = disk, actor, wall_ns
         self._links = 0
 
     def scan(self, folder: str) -> list[tuple[str, Entry]]:
@@ -85,7 +85,7 @@ class MemoryFiles:
     def open(self, path: str) -> Iterator[OpenInode]:
         self._actor.gate(f"open {path}")
         node = self._disk.find(_at(path))
-        reading = OpenInode(self._disk, node, path, self._actor, self._epoch_s)
+        reading = OpenInode(self._disk, node, path, self._actor, self._wall_ns)
         if reading.entry.kind is not Kind.FILE:
             raise Unstable("It is no longer a regular file", where=path)
         if not node.mode & 0o400:

@@ -142,12 +142,14 @@ class Life:
         self.overflow_until_s = -1.0
         self._has_overflown = False
         self.crash_in: int | None = None  # operations from now
+        self._ambush: tuple[str, int, Callable[[], None]] | None = None
+        self._hurried_until_s = -1.0
         self.on_turn: Callable[[], None] = lambda: None
         self.rng = random.Random(f"{self.world.seed}/{node.name}/{number}")
         self._gates_left = self.rng.randint(1, GATES_BETWEEN)
         self._jobs: deque[Callable[[], Outcome]] = deque()
         self._rings = self._ring
-        self.files = MemoryFiles(node.disk, self, EPOCH_S + node.skew_s)
+        self.files = MemoryFiles(node.disk, self, node.wall_ns)
         folder = self.parts.files(self.files)
         self.inner = MemoryStore(bucket, self, network, epoch_s=EPOCH_S, **self.profile)
         retrying = Retrying(self.parts.wire(self.inner), patience=Patience(attempts=3), clock=self, rng=self.rng)
@@ -224,6 +226,16 @@ class Life:
             if fiber not in self._idle:
                 fiber.wake()
 
+    def ambush(self, label: str, times: int, what: Callable[[], None]) -> None:
+        """Somebody else does `what` right before the process does `label` for the n-th time."""
+        self._ambush = (label, times, what)
+
+    def flush(self, seconds: float) -> None:
+        """A person asks for everything to be saved now."""
+        self._hurried_until_s = self.world.now_s + seconds
+        self.engine.wants_walk = True
+        self._wake()
+
     def overflow(self, seconds: float) -> None:
         """The queue of events is full for a while; the watcher notices and says so afterwards."""
         self.overflow_until_s = self.world.now_s + seconds
@@ -238,6 +250,9 @@ class Life:
         second, turns = 0, 0
         while True:
             wait_s = self.engine.turn()
+            if self.world.now_s < self._hurried_until_s:
+                self.engine.agenda.hurry(self.world.now_s)
+                wait_s = min(wait_s, 0.001)
             self.on_turn()
             if int(self.world.now_s) != second:
                 second, turns = int(self.world.now_s), 0
@@ -298,6 +313,11 @@ class Life:
             raise Crash
         self.world.note(f"{self.name} {label}")
         self.world.now_s += GATE_S
+        if self._ambush is not None and self._ambush[0] == label:
+            label, times, what = self._ambush
+            self._ambush = (label, times - 1, what) if times > 1 else None
+            if times == 1:
+                what()
         if self.crash_in is not None:
             self.crash_in -= 1
             if self.crash_in <= 0:

@@ -85,8 +85,9 @@ class Person:
         self._write(self._at(f"empty-{self._rng.randint(1, 2)}"), b"")
 
     def save_large(self) -> None:
-        """More than one part of a multipart upload."""
-        self._write(self._at("model.pt"), self._text() * 12)
+        """More than one read."""
+        with contextlib.suppress(OSError):
+            self._write(self._at("model.pt"), self._text() * 12)
 
     def save_as_jupyter(self) -> None:
         """Copy to a `.~` twin, truncate in place, write, close, remove the twin: with pauses in between."""
@@ -177,6 +178,23 @@ class Person:
         old = node.mtime_ns
         self._overwrite(path)
         self._disk.utime(path, old)
+
+    def save_named(self, name: str) -> None:
+        """A save of a given name, long enough to be scribbled on."""
+        with contextlib.suppress(OSError):
+            self._write(self._at(name), self._text() * 2)
+
+    def scribble(self, name: str) -> None:
+        """Write near the beginning and near the end, in place and in the same length."""
+        with contextlib.suppress(OSError):
+            path = self._at(name)
+            node = self._disk.find(path)
+            if node.is_dir or node.is_link or len(node.content) < 44:
+                return
+            token = self._token().encode()
+            self._disk.write(node, token, path, at=1)
+            self._disk.write(node, token, path, at=len(node.content) - len(token) - 1)
+            self._close(node, path)
 
     def save_at(self, path: str) -> None:
         """A save of a given file."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from sync.engine import Engine
 from sync.errors import Transient
-from sync.files import Files
+from sync.files import Files, Reading
 from sync.lease import Lease
 from sync.names import TRASH
 from sync.stores import ANY, ObjectInfo, Store
@@ -118,6 +118,38 @@ class NoTrash(Plain):
         return self.Shredder(store)
 
 
+class TornReads(Plain):
+    """A file that changes while it is read is uploaded all the same."""
+
+    favours = ("write_while_read",)
+
+    class Unchecked(Around):
+        @contextlib.contextmanager
+        def open(self, path: str) -> Iterator[Reading]:
+            with self.inner.open(path) as reading:
+                reading.check = lambda: None
+                yield reading
+
+    def files(self, files: Files) -> Files:
+        return self.Unchecked(files)
+
+
+class TrustedTick(Plain):
+    """Two saves within one tick of the file's clock are taken for one."""
+
+    favours = ("flush_in_a_save",)
+
+    class Unsmudged(Around):
+        @contextlib.contextmanager
+        def open(self, path: str) -> Iterator[Reading]:
+            with self.inner.open(path) as reading:
+                reading.is_racy = lambda: False
+                yield reading
+
+    def files(self, files: Files) -> Files:
+        return self.Unsmudged(files)
+
+
 class TrustedRoot(Plain):
     """An empty folder that was mounted over the real one is believed."""
 
@@ -145,5 +177,7 @@ SEEDED: dict[str, type[Plain]] = {
     "fencing-off": NoFencing,
     "journal-before-answer": JournalBeforeAnswer,
     "no-trash": NoTrash,
+    "torn-reads": TornReads,
+    "trusted-tick": TrustedTick,
     "trusted-root": TrustedRoot,
 }
