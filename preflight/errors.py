@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from preflight.model import Blame
+
 
 class PreflightError(Exception):
     """Base of all."""
 
 
 class Unmeasured(PreflightError):
-    """A check could not measure. `why` is one sentence; it ends as an unknown, which never rejects a node."""
+    """A check could not measure. `why` is one sentence; it ends as an unknown, which never rejects a node.
 
-    def __init__(self, why: str) -> None:
+    `blame` only where the error itself tells who is at fault.
+    """
+
+    def __init__(self, why: str, *, blame: Blame | None = None) -> None:
         super().__init__(why)
         self.why = why
+        self.blame = blame
 
 
 class BadSettings(PreflightError):

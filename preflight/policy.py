@@ -88,7 +88,7 @@ def _judge_one(seen: Measurement, rule: Rule | None) -> Finding:
     if status in (Status.WARN, Status.FAIL):
         blame = seen.blame or limit.blame
     elif status is Status.UNKNOWN:
-        blame = Blame.UNKNOWN
+        blame = seen.blame or Blame.UNKNOWN
     stem = seen.name.upper().replace(".", "-").replace("_", "-")
     return Finding(
         name=seen.name,
@@ -122,7 +122,7 @@ def _status(seen: Measurement, limit: Limit) -> tuple[Status, str, str]:
         return Status.PASS, "", ""
     why = f"{show(seen.value, seen.unit)}, but {required(limit, seen.unit)} is needed"
     if limit.severity is Severity.NOTE:
-        return Status.PASS, "", f"{why} (for information only)"
+        return Status.WARN, broken, f"{why} (for information only)"
     if limit.severity is Severity.WARN:
         return Status.WARN, broken, why
     if _interval_reaches(seen, limit, broken):
@@ -185,10 +185,15 @@ def may_reject(finding: Finding) -> bool:
     return finding.status is Status.FAIL and finding.blame is Blame.NODE and finding.severity is Severity.REJECT
 
 
+def is_noted(finding: Finding) -> bool:
+    """Whether it is under or over a limit that only informs: shown as a warning in its row, and no more."""
+    return finding.status is Status.WARN and finding.severity is Severity.NOTE and finding.observed is not None
+
+
 def needs_attention(finding: Finding) -> bool:
-    """Warn, fail, and an unknown that should have been known."""
+    """Warn, fail, and an unknown that should have been known; not what is only noted."""
     if finding.status in (Status.WARN, Status.FAIL):
-        return True
+        return not is_noted(finding)
     return finding.status is Status.UNKNOWN and finding.severity is not Severity.NOTE
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from preflight.checks import all_checks
 from preflight.model import Finding, Report, Status, Verdict
+from preflight.policy import is_noted
 from preflight.quantity import show
 from preflight.suggest import region_hint
 
@@ -27,6 +28,7 @@ GROUPS = {
     "data": "Data folder and disk",
     "disk": "Data folder and disk",
     "host": "Machine",
+    "toolkit": "Machine",
     "sync": "Saving",
     "credentials": "Saving",
     "warmup": "Your warm-up",
@@ -69,7 +71,7 @@ def page(report: Report) -> list[RenderableType]:
     from rich.text import Text
 
     parts: list[Any] = [Text.assemble("Preflight of ", (report.machine, "bold"), f"  ({_place(report)})"), ""]
-    parts += [_table(report.checks), *_skipped(report.checks)]
+    parts += [_table(report.checks), *_skipped(report.checks), *_noted(report.checks)]
     for finding in report.findings:
         mark, style = MARKS[finding.status]
         head = Text.assemble((f"{mark} {finding.name}", style), f"  {finding.why}")
@@ -156,6 +158,21 @@ def _skipped(findings: Sequence[Finding]) -> list[RenderableType]:
         whole.append(f"· not needed here: {', '.join(some)} (reasons: preflight report --json)")
     style = MARKS[Status.SKIP][1]
     return ["", *(Padding(Text(text, style=style), (0, 2, 0, 0)) for text in whole)] if whole else []
+
+
+def _noted(findings: Sequence[Finding]) -> list[RenderableType]:
+    """What breaks a limit that only informs: a line each, because its row shows a mark."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    mark, style = MARKS[Status.WARN]
+    parts: list[RenderableType] = []
+    for finding in findings:
+        if is_noted(finding):
+            told = Text.assemble((f"{mark} {finding.name}", style), f"  {finding.why}")
+            told.append(f" → {finding.advice}" if finding.advice else "", style="bright_black")
+            parts.append(Padding(told, (0, 2, 0, 0)))
+    return ["", *parts] if parts else []
 
 
 def _seen(finding: Finding) -> str:

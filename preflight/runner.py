@@ -109,7 +109,7 @@ def _measure_into(check: Check, context: Context, box: queue.SimpleQueue[Measure
     except Broken as error:
         box.put(result(why_not=error.why, failed=True, blame=error.blame, advice=error.advice, detail=error.detail))
     except Unmeasured as error:
-        box.put(result(why_not=error.why))
+        box.put(result(why_not=error.why, blame=error.blame))
     except (Exception, SystemExit) as error:  # noqa: BLE001  # a bug of ours must end as unknown, never as a lost node
         _log.exception("a check has a bug", extra={"check": check.name})
         box.put(result(why_not=f"the check itself failed ({type(error).__name__})"))

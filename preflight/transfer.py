@@ -17,7 +17,8 @@ Move = Callable[[int, int], float]  # (bytes of each object, objects at once) ->
 
 KIB = 1024
 STREAMS = 4  # what the sync engine has under way at the same time, roughly
-SMALLEST = 32 * KIB
+SMALLEST = 8 * KIB  # of the first round: at 40 kB/s it takes 0.8 s
+LEAST = 2 * KIB  # where the line is slower still; less than this is headers
 LARGEST = 256 * KIB  # without a limit: four rounds of 4 x 256 KiB stay within the traffic that nobody asked for
 LARGEST_EVER = 4096 * KIB
 AIM_S = 0.25  # of a round, above the round trip: long enough for TCP, short enough for eight of them
@@ -135,7 +136,7 @@ def _warm_up(
         rate = size * STREAMS / _above(took_s, round_trip_s)
         wanted = int(rate * AIM_S / STREAMS)
         if size >= largest or wanted <= size:
-            return min(max(wanted, SMALLEST), size), rate
+            return min(max(wanted, LEAST), size), rate
         size = min(max(wanted, size), size * 4, largest)
     return size, rate
 

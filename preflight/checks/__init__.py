@@ -11,14 +11,14 @@ import importlib
 import pkgutil
 import random
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from preflight.errors import PreflightError, Unmeasured
-from preflight.model import EMPTY, Blame, Limit, Measurement
+from preflight.model import EMPTY, Blame, Limit, Measurement, Severity
 from sync.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from sync.stores.config import StoreConfig
 
 T = TypeVar("T")
+UNIMPORTABLE = (
+    ImportError, OSError, SyntaxError, AttributeError, LookupError, TypeError, ValueError, RuntimeError,
+)  # fmt: skip
 
 
 class Lane(StrEnum):
@@ -173,13 +176,58 @@ class Check:
 def all_checks() -> tuple[Check, ...]:
     """Every check of this folder, in a fixed order (file name, then order within the file).
 
+    A file that cannot be imported (a damaged image, a library that is missing) costs its own checks and no other's:
+    `toolkit.loaded` is then unknown, with the image to blame.
     Raises ValueError when two checks share a name: the name is the key everywhere.
     """
+    return checks_in(__path__, __name__)
+
+
+def checks_in(path: Iterable[str], package: str) -> tuple[Check, ...]:
+    """The checks of the files in `path`, imported as modules of `package`."""
     checks: list[Check] = []
-    for module in sorted(pkgutil.iter_modules(__path__), key=lambda found: found.name):
-        if not module.name.startswith("_"):
-            checks += getattr(importlib.import_module(f"{__name__}.{module.name}"), "CHECKS", ())
+    missing: list[str] = []
+    for module in sorted(pkgutil.iter_modules(path), key=lambda found: found.name):
+        if module.name.startswith("_"):
+            continue
+        try:
+            checks += getattr(importlib.import_module(f"{package}.{module.name}"), "CHECKS", ())
+        except (
+            ImportError,
+            OSError,
+            SyntaxError,
+            AttributeError,
+            LookupError,
+            TypeError,
+            ValueError,
+            RuntimeError,
+        ) as no:
+            missing.append(f"{module.name}: {type(no).__name__}, {no}"[:200])
+    checks.append(_loaded(missing))
     names = [check.name for check in checks]
     if len(set(names)) != len(names):
         raise ValueError(f"two checks share a name: {sorted({name for name in names if names.count(name) > 1})}")
     return tuple(checks)
+
+
+def _loaded(missing: Sequence[str]) -> Check:
+    def measure(context: Context) -> Reading:
+        """ "complete" when every file of checks could be loaded."""
+        if missing:
+            raise Unmeasured(f"some checks cannot be loaded ({'; '.join(missing)})", blame=Blame.IMAGE)
+        return Reading("complete")
+
+    return Check(
+        name="toolkit.loaded",
+        title="The toolkit itself",
+        unit="",
+        lane=Lane.HOST,
+        measure=measure,
+        why="A part that cannot be loaded must neither take the other checks with it nor go unnoticed.",
+        limit=Limit(
+            severity=Severity.WARN,
+            blame=Blame.IMAGE,
+            advice="build the image again: its toolkit is damaged",
+            why="Complete or not: there is no number.",
+        ),
+    )

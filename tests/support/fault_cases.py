@@ -19,7 +19,7 @@ DEMANDS = {
     "PREFLIGHT_LIMIT_BUCKET_LATENCY_AT_MOST": "300ms",
     "PREFLIGHT_LIMIT_DISK_FREE_AT_LEAST": "100MB",
     "PREFLIGHT_LIMIT_HOST_MEMORY_AT_LEAST": "512MB",
-    "PREFLIGHT_LIMIT_GPU_MEMORY_FREE_AT_LEAST": "20MB",
+    "PREFLIGHT_LIMIT_GPU_MEMORY_FREE_AT_LEAST": "1GiB",
     "PREFLIGHT_LIMIT_WARMUP_RESULT_AT_LEAST": "10",
 }
 
@@ -40,6 +40,7 @@ class Case:
     data_dir: str = ""
     endpoint: str = ""  # instead of the proxy
     slow_bucket_only: bool = False  # a second store is fast
+    may_stay: bool = False  # the node's fault, and yet nothing that must cost the node
     first_process_only: bool = False  # the driver's fault is gone when a second process looks
 
 

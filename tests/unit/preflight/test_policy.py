@@ -30,7 +30,7 @@ def judged(limit: Limit = REJECT, **fields: object) -> Finding:
         (REJECT, {"value": 10.0}, Status.PASS, ""),
         (Limit(at_most=5.0, severity=Severity.REJECT), {}, Status.FAIL, "X-Y-HIGH"),
         (dataclasses.replace(REJECT, severity=Severity.WARN), {"value": 1.0}, Status.WARN, "X-Y-LOW"),
-        (dataclasses.replace(REJECT, severity=Severity.NOTE), {"value": 1.0}, Status.PASS, ""),
+        (dataclasses.replace(REJECT, severity=Severity.NOTE), {"value": 1.0}, Status.WARN, "X-Y-LOW"),
         (REJECT, {"value": 9.0, "detail": {"high": 10.5}}, Status.WARN, "X-Y-LOW"),
         (REJECT, {"value": 9.0, "detail": {"high": "unbounded"}}, Status.WARN, "X-Y-LOW"),
         (REJECT, {"value": 9.0, "detail": {"high": 9.5}}, Status.FAIL, "X-Y-LOW"),

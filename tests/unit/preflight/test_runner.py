@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from preflight import runner
-from preflight.checks import Broken, Check, Context, Lane, NotExpected, Reading
+from preflight.checks import Broken, Check, Context, Lane, NotExpected, Reading, all_checks, checks_in
 from preflight.errors import Unmeasured
-from preflight.model import Blame, Limit, Measurement
+from preflight.model import Blame, Limit, Measurement, Status, Verdict
+from preflight.policy import Fleet, Policy, Rule, decide, judge
 
 
 @pytest.fixture
@@ -140,3 +142,34 @@ def test_a_shared_failure_is_the_same_for_all() -> None:
 
     checks = [check(f"c{n}", lambda c: float(c.shared.once("key", make))) for n in range(2)]
     assert {one.why_not for one in runner.run(checks, Context())} == {"the driver died"}
+
+
+def test_a_file_that_cannot_be_imported_costs_its_own_checks_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Discovery over a folder where one file needs a library that is missing, and one is damaged."""
+    folder = tmp_path / "damaged_checks"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "needs.py").write_text("import a_library_that_nobody_has\n")
+    (folder / "torn.py").write_text("CHECKS = (\n")
+    (folder / "whole.py").write_text(
+        "from preflight.checks import Check, Lane\nfrom preflight.model import Limit\n"
+        "CHECKS = (Check('whole.one', 'One', 's', Lane.HOST, lambda _: 1.0, Limit()),)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = checks_in([str(folder)], "damaged_checks")
+    assert [one.name for one in found] == ["whole.one", "toolkit.loaded"]
+    policy = Policy({one.name: Rule(one.name, one.unit, one.limit) for one in found})
+    whole, loaded = judge(runner.run(found, Context()), policy)
+    assert whole.status is Status.PASS
+    assert (loaded.status, loaded.blame, loaded.code) == (Status.UNKNOWN, Blame.IMAGE, "TOOLKIT-LOADED-UNKNOWN")
+    assert "needs: ModuleNotFoundError" in loaded.why
+    assert "torn: SyntaxError" in loaded.why
+    assert decide((whole, loaded), policy, Fleet()).verdict is Verdict.DEGRADED
+
+
+def test_all_of_the_toolkits_own_checks_load() -> None:
+    (loaded,) = [one for one in all_checks() if one.name == "toolkit.loaded"]
+    (seen,) = runner.run((loaded,), Context())
+    assert seen.value == "complete"
