@@ -27,6 +27,7 @@ from sync.state import Journal
 from sync.status import State, Status, write_status
 from sync.stores import Store
 from sync.stores.asking import Asking
+from sync.stores.guarded import Guarded
 from sync.stores.retry import Retrying
 from sync.work import Noted, World
 
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 PARTS_AT_ONCE = 4  # of one large file
 STATUS_EVERY_S = 10.0
 STATUS_SOON_S = 0.5
+TOGETHER_S = 0.005  # answers to a bulk transfer are taken together: a turn for each would cost more than the transfer
 
 Command = Callable[[Engine], dict[str, Any] | None]  # asked every turn until it has an answer
 
@@ -83,7 +85,9 @@ class Host:
         journal = Journal.at(journal_path(settings.state_dir, store.url))
         lease = Lease(store, clock, machine, uuid.uuid4().hex)
         if isinstance(store, Retrying):
-            store.permit = lambda key: None if is_ours(key) else lease.permit()
+            store.permit = may_write = lambda key: None if is_ours(key) else lease.permit()
+            if isinstance(store.inner, Guarded):
+                store.inner.permit = may_write
         limit = settings.bandwidth_bytes_per_s
         spend = Bandwidth(clock, limit).spend if limit else (lambda size: None)
         parts = side_by_side(PARTS_AT_ONCE)
@@ -174,6 +178,8 @@ class Host:
         self.publish()  # before the wait: what was just reached must be known now, not in ten seconds
         if wait_s > 0 and not is_over():
             self._event.wait(min(wait_s, STATUS_EVERY_S))
+            if len(self.engine.busy) > 2 * self._settings.workers:
+                self._clock.sleep(TOGETHER_S)
 
     def publish(self) -> None:
         """Write the status when it changed or grew old; a mirror's is a line in the primary's."""

@@ -6,7 +6,9 @@ written only for files that took their places, so a pull that is killed leaves n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from sync import plan
@@ -123,6 +125,7 @@ def compare(
     journal: Journal, files: Files, scanner: Scanner, problems: dict[str, str], twins: list[str] | None = None
 ) -> Iterator[Pull]:
     """What each path of the staged listing needs, folder by folder. Interrupted saves are added to `twins`."""
+    homes = journal.staged_homes()
     for folder in journal.staged_folders():
         remotes = journal.staged(folder)
         rows = journal.rows(folder)
@@ -149,10 +152,20 @@ def compare(
                     continue
                 here = None
             op = plan.pull(here, rows.get(name), remote)
-            if op in (Op.FETCH, Op.MERGE) and journal.is_staged_folder(path):
+            if op in (Op.FETCH, Op.MERGE) and _has_below(homes, path):
                 problems[path] = "The bucket has a folder of this name too; the object stays in the bucket"
             elif op is not Op.NONE:
                 yield Pull(path, op, remote, here)
+
+
+def _has_below(homes: Sequence[bytes], path: str) -> bool:
+    """Whether one of the sorted folders is `path` or lies in it."""
+    top = os.fsencode(path)
+    at = bisect_left(homes, top)
+    if at < len(homes) and homes[at] == top:
+        return True
+    at = bisect_left(homes, top + b"/", at)
+    return at < len(homes) and homes[at].startswith(top + b"/")
 
 
 def _marker(path: str, here: Entry | None, row: Row | None, remote: Remote | None) -> Iterator[Pull]:

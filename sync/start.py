@@ -17,8 +17,10 @@ def main() -> None:
     from sync.child import run_child
     from sync.errors import BadSettings, SyncError
     from sync.logs import set_up_logging
+    from sync.secrecy import hide_process
     from sync.settings import SyncSettings
 
+    hide_process()  # the bucket's keys are in our environment
     set_up_logging(is_supervised=is_supervised)
     try:
         sys.exit(run_child(SyncSettings.load(os.environ)))

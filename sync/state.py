@@ -34,6 +34,7 @@ CREATE TABLE IF NOT EXISTS conflicts (path BLOB NOT NULL, copy BLOB NOT NULL, at
     PRIMARY KEY (path, copy)) WITHOUT ROWID;
 """
 _ROW = "mode, size, mtime_ns, ctime_ns, ino, extra, version, object_size, md5"
+_VALUES = "VALUES (?,?,?,?,?,?,?,?,?,?,?)"
 _VERSION = 1
 CACHE_KIB = 2048  # keeps the process small: a directory is a few pages
 
@@ -113,13 +114,13 @@ class Journal:
     def record(self, path: str, row: Row) -> None:
         """Remember that `row.entry` here and `row.version` there are the same content."""
         e, key = row.entry, _key(path)
-        self._uncount(key)
+        values = (*key, e.mode, e.size, e.mtime_ns, e.ctime_ns, _big(e.ino), e.extra, row.version, row.size, row.md5)
+        db = self._write()
+        if not db.execute(f"INSERT OR IGNORE INTO entries {_VALUES}", values).rowcount:
+            self._uncount(key)
+            db.execute(f"INSERT OR REPLACE INTO entries {_VALUES}", values)
         self._files += 1
         self._bytes += row.size
-        self._write().execute(
-            "INSERT OR REPLACE INTO entries VALUES (?,?,?,?,?,?,?,?,?,?,?)",
-            (*key, e.mode, e.size, e.mtime_ns, e.ctime_ns, _big(e.ino), e.extra, row.version, row.size, row.md5),
-        )
 
     def _uncount(self, key: tuple[bytes, bytes]) -> None:
         old = self._db.execute("SELECT object_size FROM entries WHERE dir = ? AND name = ?", key).fetchone()
@@ -175,11 +176,9 @@ class Journal:
         found = self._db.execute("SELECT modified FROM remote WHERE dir = ? AND name = ?", _key(path)).fetchone()
         return None if found is None else float(found[0])
 
-    def is_staged_folder(self, path: str) -> bool:
-        """Whether a staged object lies in a folder of this name."""
-        top = os.fsencode(path)
-        query = "SELECT 1 FROM remote WHERE dir = ? OR (dir > ? AND dir < ?) LIMIT 1"
-        return self._db.execute(query, (top, top + b"/", top + b"0")).fetchone() is not None
+    def staged_homes(self) -> list[bytes]:
+        """Every folder that has a staged object directly in it, as bytes and in their order."""
+        return [where for (where,) in self._db.execute("SELECT DISTINCT dir FROM remote ORDER BY dir")]
 
     def staged_folders(self) -> list[str]:
         """Every folder that has a staged object or a row directly in it, in order."""

@@ -16,6 +16,9 @@ class Kind(enum.Enum):
     OTHER = "other"
 
 
+_KINDS = {stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.DIR, stat.S_IFLNK: Kind.LINK}
+
+
 class Entry(NamedTuple):
     """One local entry by `lstat`: times in nanoseconds, size in bytes, `mode` with its type bits.
 
@@ -32,17 +35,12 @@ class Entry(NamedTuple):
     @property
     def kind(self) -> Kind:
         """The kind, from the type bits of `mode`."""
-        form = stat.S_IFMT(self.mode)
-        if form == stat.S_IFREG:
-            return Kind.FILE
-        if form == stat.S_IFDIR:
-            return Kind.DIR
-        return Kind.LINK if form == stat.S_IFLNK else Kind.OTHER
+        return _KINDS.get(self.mode & 0o170000, Kind.OTHER)
 
     @property
     def permissions(self) -> int:
         """The permission bits alone."""
-        return stat.S_IMODE(self.mode)
+        return self.mode & 0o7777
 
 
 class Row(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -89,6 +90,8 @@ class Watcher:
     def start(self) -> bool:
         """Begin to watch; False (and `why`) when the kernel has no watches left: periodic scans must do."""
         logging.getLogger(_LIBRARY).addHandler(self._log)
+        # A folder that is found by its parent's event and by the walk into it is watched once, and told of to people.
+        warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
         observer = Observer()
         try:
             observer.schedule(_Bell(self._root, self._mark), self._root, recursive=True, event_filter=EVENTS)

@@ -106,7 +106,7 @@ class AzureContainer:
         full = self._full(key)
         if unspeakable(full):
             raise Unsupported("a listing of this container could not carry the name", where=key)
-        self._names.check(full, key, f"{self._above}.preflight/probe/{uuid.uuid4().hex}/")
+        self._names.check(full, key, lambda: f"{self._above}.preflight/probe/{uuid.uuid4().hex}/")
         return full
 
     def _put_name(self, name: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -33,6 +32,8 @@ BAD_TLS = ("certificate", "InvalidCertificate", "CERTIFICATE_VERIFY_FAILED")
 STANDARD = frozenset(
     {"Content-Disposition", "Content-Encoding", "Content-Language", "Content-Type", "Cache-Control", "Storage-Class"}
 )
+# An empty part, `.` or `..`, or a control character (Unicode's category Cc).
+ODD = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|[\x00-\x1f\x7f-\x9f]")
 CHUNK_BYTES = 1024 * 1024
 
 
@@ -67,10 +68,7 @@ def quoted(tag: str) -> str:
 
 def fits_obstore(full: str) -> bool:
     """Whether obstore stores exactly this key (it refuses some, and trims slashes at both ends)."""
-    parts = full.split("/")
-    return not any(part in {"", ".", ".."} for part in parts) and not any(
-        unicodedata.category(char) == "Cc" for char in full
-    )
+    return ODD.search(full) is None
 
 
 def user_meta(attributes: Mapping[str, str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ Seen: SeaweedFS stores `a//b` as `a/b` and `a\\b` as `a/b`; Azurite stores `a/..
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from threading import Lock
@@ -13,6 +14,8 @@ from typing import Protocol
 from sync.errors import Corrupt, Denied, PreconditionFailed, Unsupported
 
 SAMPLES = {"empty part": "x//y", "backslash": "x\\y", "dot": "x/./y", "two dots": "x/../y", "final dot": "x."}
+
+DOUBT = re.compile(r"\\|\.(?:/|$)|//|^/")  # what every doubtful name has, and few others
 
 
 class Ask(Protocol):
@@ -34,14 +37,14 @@ class ExactNames:
         if exact is not None:
             self._kept = frozenset(SAMPLES) if exact else frozenset()
 
-    def check(self, full: str, key: str, probe_folder: str) -> None:
+    def check(self, full: str, key: str, probe_folder: Callable[[], str]) -> None:
         """Raise Unsupported, naming `key`, when the server would store `full` under another name."""
         doubts = doubtful(full)
         if not doubts:
             return
         with self._lock:
             if self._kept is None:
-                self._kept = self._ask(probe_folder)
+                self._kept = self._ask(probe_folder())
             if not doubts <= self._kept:
                 raise Unsupported("this server would store another name", where=key)
 
@@ -60,6 +63,8 @@ class ExactNames:
 
 def doubtful(full: str) -> set[str]:
     """The kinds of doubt about a name; empty for ordinary ones."""
+    if DOUBT.search(full) is None:
+        return set()
     parts = full.removesuffix("/").split("/")  # `dir/` is how a directory marker looks: no doubt about that
     found = set()
     if "" in parts:

@@ -92,6 +92,9 @@ class S3Store(S3Bucket):
             meta = user_meta(answer.attributes)
             modified = stated["last_modified"].timestamp()
             yield ObjectInfo(key, stated["size"], version, modified, meta, self._md5_of(version))
+            if stated["size"] <= CHUNK_BYTES:  # one call into the library instead of a stream's many
+                yield bytes(answer.bytes())
+                return
             for chunk in answer.stream(min_chunk_size=CHUNK_BYTES):
                 yield bytes(chunk)
             return

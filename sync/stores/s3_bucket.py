@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from sync.stores.s3_errors import translated
 from sync.stores.s3_wire import Wire
 
 MAX_KEY_BYTES = 1024
+NO_TEXT = re.compile("[\ud800-\udfff\0]")
 HINT_404 = "check the endpoint: some providers want https://bucket.endpoint, not https://endpoint/bucket"
 
 
@@ -123,9 +125,9 @@ class S3Bucket:
 
     def _full(self, key: str) -> str:
         full = self._above + key
-        if not key or len(full.encode("utf-8", "surrogatepass")) > MAX_KEY_BYTES:
+        if not key or (len(full) > MAX_KEY_BYTES // 4 and len(full.encode("utf-8", "surrogatepass")) > MAX_KEY_BYTES):
             raise Unsupported(f"a key has 1 to {MAX_KEY_BYTES} bytes", where=key)
-        if any("\ud800" <= char <= "\udfff" for char in full) or "\0" in full:
+        if NO_TEXT.search(full):
             raise Unsupported("the key is not text", where=repr(key))
         return full
 
@@ -133,7 +135,7 @@ class S3Bucket:
         full = self._full(key)
         if not self.profile.url_encode and unspeakable(full):
             raise Unsupported("a listing of this bucket could not carry the name", where=key)
-        self._names.check(full, key, f"{self._above}.preflight/probe/{uuid.uuid4().hex}/")
+        self._names.check(full, key, lambda: f"{self._above}.preflight/probe/{uuid.uuid4().hex}/")
         return full
 
     def _put_name(self, name: str) -> None:
