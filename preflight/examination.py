@@ -36,9 +36,9 @@ class Outcome:
 
     @property
     def handed_back(self) -> bool:
-        """Whether the platform took the request for another node."""
+        """Whether the platform took the request for another node, or for a restart of this one: it will be stopped."""
         action = (self.report or {}).get("action") or {}
-        return action.get("kind") == "reallocate" and bool(action.get("done"))
+        return action.get("kind") in ("reallocate", "restart") and bool(action.get("done"))
 
 
 def examine(

@@ -14,12 +14,14 @@ import random
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from preflight.assessment import assess, setup_from
 from preflight.checks import Check, Lane, Reading
 from preflight.errors import ImdsError
+from preflight.examine import open_ledger_store
+from preflight.ladder import Ladder
+from preflight.ledger import Ledger
 from preflight.model import Limit, Severity
 from preflight.platforms import Platform
 from preflight.policy import Rule
@@ -41,7 +43,7 @@ class Leaving:
     def __init__(self, environ: Mapping[str, str], settings: Settings, platform: Platform, clock: Clock) -> None:
         self._environ, self._settings, self._platform, self._clock = environ, settings, platform, clock
         self._state_dir = settings.state_dir.absolute()
-        self._memory = self._state_dir / "preflight" / "ladder.json"
+        self._ladder = Ladder(self._state_dir, platform.machine())
         self._flush_s = sync_settings(environ).flush_timeout_s
         self._lock = threading.Lock()
         self._handed_back_s: float | None = None
@@ -57,12 +59,12 @@ class Leaving:
 
     @property
     def rests(self) -> bool:
-        """Whether the last step failed a short while ago."""
+        """Whether the last step failed, or was accepted and may still come about, a short while ago."""
         return self._clock.monotonic() < self._rests_until_s
 
     def tried(self, check: str) -> tuple[str, ...]:
         """Steps taken for this check on this node."""
-        return tuple(self._remembered().get(f"{self._platform.machine()} {check}", ()))
+        return self._ladder.tried(check)
 
     def take(self, step: str, name: str, check: Check, rule: Rule | None, why: str) -> tuple[bool, str]:
         """Flush, verify, and take the step. False with the reason when the node is kept."""
@@ -70,6 +72,8 @@ class Leaving:
             saved, reason = self._save()
             if not saved:  # not remembered as tried: saving may work later
                 return self._done(step, name, ok=False, outcome=f"node kept: {reason}")
+            if step == "recreate" and (why_not := self._recreated_before(name)):
+                return self._done(step, name, ok=False, outcome=f"node kept: {why_not}")
             self._remember(name, step)
             log.warning("leaving what was found", extra={"step": step, "check": name, "why": why})
             if step == "reallocate":
@@ -81,6 +85,7 @@ class Leaving:
                     self._platform.recreate()
             except ImdsError as error:
                 return self._done(step, name, ok=False, outcome=f"node kept: {error}")
+            self._rests_until_s = self._clock.monotonic() + GONE_WITHIN_S  # the next step only if this one did not help
             return self._done(step, name, ok=True, outcome="the platform accepted")
 
     def _save(self) -> tuple[bool, str]:
@@ -109,6 +114,24 @@ class Leaving:
             return self._done("reallocate", name, ok=False, outcome=report.action.outcome or "not confirmed")
         self._handed_back_s = self._clock.monotonic()
         return self._done("reallocate", name, ok=True, outcome=report.action.outcome)
+
+    def _recreated_before(self, name: str) -> str:
+        """Why this machine is not recreated for this check, "" if it may be: the disk forgets, the bucket does not."""
+        setup = setup_from(self._environ)
+        if not setup.stores:
+            return "without a ledger nobody would know that it was recreated"
+        try:
+            store = open_ledger_store(setup)
+            try:
+                ledger = Ledger(store, self._platform.group, self._platform.machine())
+                if ledger.claim_step("recreated", name, setup.policy.token_window_s):
+                    return ""
+            finally:
+                store.close()
+        except SyncError as error:
+            return f"the ledger could not be written ({error.what})"
+        self._remember(name, "recreate")
+        return "it was recreated for this before"
 
     def _done(self, step: str, name: str, *, ok: bool, outcome: str) -> tuple[bool, str]:
         if not ok:
@@ -174,22 +197,10 @@ class Leaving:
 
     # --- memory -----------------------------------------------------------------------------------------------------
 
-    def _remembered(self) -> dict[str, list[str]]:
-        try:
-            raw = json.loads(self._memory.read_text())
-            return {str(name): [str(step) for step in steps] for name, steps in raw.items()}
-        except (OSError, ValueError, AttributeError, TypeError):
-            return {}
-
     def _remember(self, check: str, step: str) -> None:
         if check == MOVE:
             return
-        known = self._remembered()
-        steps = known.setdefault(f"{self._platform.machine()} {check}", [])
-        if step not in steps:
-            steps.append(step)
         try:
-            Path(self._memory).parent.mkdir(parents=True, exist_ok=True)
-            self._memory.write_text(json.dumps(known))
+            self._ladder.remember(check, step)
         except OSError as error:
             log.warning("the step could not be recorded", extra={"why": error.strerror})

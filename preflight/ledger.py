@@ -2,7 +2,8 @@
 
 Below `.preflight/ledger/<group>/`:  `tokens/NN` one slot for each reallocation that the window allows, claimed
 by a conditional put, so 100 replicas starting together cannot take more; `checks/<check>/fail-<machine>`,
-`pass`, `open` and `try` for the breaker; `evidence/` one document for every verdict. Times are the server's own.
+`pass`, `open` and `try` for the breaker; `recreated/<machine>/<check>`; `evidence/` one document for every verdict.
+Times are the server's own.
 """
 
 from __future__ import annotations
@@ -113,6 +114,16 @@ class Ledger:
         name = f"checks/{safe(check)}/try"
         slot = entries.get(name)
         return self._claim(name, {"machine": self._machine}, ABSENT if slot is None else only_over(slot.version))
+
+    def claim_step(self, step: str, check: str, window_s: float) -> bool:
+        """Whether this machine may be "restarted" or "recreated" for this check: once in `window_s`. Its own disk may
+        be gone by then, so only the ledger can keep it from going in a circle."""
+        name = f"{step}/{self._machine}/{safe(check)}"
+        slot = next((entry for entry in self._list(f"{step}/{self._machine}/") if entry.name == name), None)
+        if slot is not None and self.server_now() - slot.modified < window_s:
+            return False
+        document = {"machine": self._machine, "check": check}
+        return self._claim(name, document, ABSENT if slot is None else only_over(slot.version))
 
     def keep_evidence(self, document: Mapping[str, object], name: str) -> None:
         """Store one verdict's evidence under `evidence/<name>.json`; beyond KEEP_EVIDENCE the oldest go."""

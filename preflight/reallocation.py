@@ -1,5 +1,7 @@
 """The one place that hands a node back. Nothing else in this repository calls `platform.reallocate`.
 
+A GPU that is missing gets one restart on the same node first, which costs nobody a node.
+
 A reallocation costs the node for two days and ten minutes of somebody's time, so it needs: a rejecting report,
 the user's consent (`on_reject`), a platform that can, and a token written to the ledger before anything is sent.
 """
@@ -11,6 +13,7 @@ import logging
 
 from preflight.errors import ImdsError
 from preflight.examine import Examined, Setup, open_ledger_store, spent_marker
+from preflight.ladder import RESTART, Ladder
 from preflight.ledger import Ledger
 from preflight.model import Action, Report, Verdict
 from preflight.platforms import Platform
@@ -20,6 +23,7 @@ from sync.clock import Clock
 from sync.errors import SyncError
 
 LEDGER_S = 10.0  # for five small requests; a token that is granted later than this is spent for nothing
+CURED_BY_RESTART = frozenset({"gpu.count"})  # a GPU that the driver does not show may only have been passed on badly
 WAIT_S = 120.0  # after the platform agreed: still alive then means that it did not happen
 _log = logging.getLogger(__name__)
 
@@ -41,6 +45,10 @@ def hand_back(examined: Examined, setup: Setup, *, platform: Platform, clock: Cl
         return dataclasses.replace(
             report, action=Action("none", decision.reason, "PREFLIGHT_ON_REJECT=report: shown, not acted upon")
         )
+    if platform.can_restart and decision.reject_for in CURED_BY_RESTART:
+        restarted = _restarted(report, decision, setup, platform)
+        if restarted is not None:
+            return restarted
     if not platform.can_reallocate:
         return _kept(report, f"platform {platform.name} has no way to ask for another node from inside")
     try:
@@ -59,6 +67,47 @@ def hand_back(examined: Examined, setup: Setup, *, platform: Platform, clock: Cl
         action=Action("reallocate", decision.reason, "the platform accepted; waiting to be stopped", done=True),
         trace=(*report.trace, "reallocation requested: accepted by the platform"),
     )
+
+
+def _restarted(report: Report, decision: Decision, setup: Setup, platform: Platform) -> Report | None:
+    """The report when a restart was asked for; None when it was tried before, or cannot be counted or had.
+
+    A restart keeps the node and excludes nothing, so it needs no token: once a machine and check, remembered on its
+    disk and, where there is a bucket, in the ledger. When the platform refuses, the next step follows at once.
+    """
+    check = decision.reject_for
+    ladder = Ladder(setup.state_dir, platform.machine())
+    if RESTART in ladder.tried(check):
+        return None
+    try:
+        ladder.remember(check, RESTART)
+        if not within(LEDGER_S, lambda: _may_restart(check, setup, platform)):
+            return None
+    except (OSError, TimeoutError, SyncError) as error:
+        _log.warning("a restart could not be counted", extra={"why": str(error)})
+        return None
+    _log.warning("asking for a restart on the same node", extra={"reason": decision.reason})
+    try:
+        platform.restart()
+    except ImdsError as error:
+        _log.warning("the platform did not restart", extra={"why": str(error)})
+        return None
+    return dataclasses.replace(
+        report,
+        action=Action("restart", decision.reason, "the platform accepted; waiting to be started again", done=True),
+        trace=(*report.trace, f"restart requested before another node is: it may bring back what {check} misses"),
+    )
+
+
+def _may_restart(check: str, setup: Setup, platform: Platform) -> bool:
+    if not setup.stores or not setup.durable_ledger:
+        return True
+    store = open_ledger_store(setup)
+    try:
+        ledger = Ledger(store, platform.group, platform.machine())
+        return ledger.claim_step("restarted", check, setup.policy.token_window_s)
+    finally:
+        store.close()
 
 
 def resume(report: Report) -> Report:
