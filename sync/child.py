@@ -21,6 +21,7 @@ from sync.status import State, Status, write_status
 from sync.stores import Store
 from sync.stores.asking import Asking
 from sync.stores.config import StoreConfig
+from sync.stores.guarded import Guarded
 from sync.stores.opening import open_store
 from sync.stores.retry import Retrying
 from sync.watcher import Watcher
@@ -46,8 +47,8 @@ class Stop:
 
 
 def open_retrying(config: StoreConfig, clock: Clock) -> Store:
-    """The store as the engine uses it: behind the one retry layer."""
-    return Retrying(open_store(config), clock=clock)
+    """The store as the engine uses it: conditions are held, behind the one retry layer."""
+    return Retrying(Guarded(open_store(config)), clock=clock)
 
 
 def host_of(settings: SyncSettings, config: StoreConfig, clock: Clock, *, is_mirror: bool = False) -> Host:

@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sync.errors import NotFound, PreconditionFailed, Transient, Unsupported
-from sync.guarded import copy_guarded, put_guarded
 from sync.names import conflict_path, key_of
 from sync.stores import ABSENT, ObjectInfo, Precondition, Store, only_over
 from sync.tree import Doubt, Row
@@ -91,7 +90,7 @@ def resolve(task: Task, body: bytes, digest: bytes, meta: Mapping[str, str], wor
             only_if = only_over(info.version)
         world.permit()
         try:
-            return Resolved(put_guarded(world.store, key, body, meta=meta, only_if=only_if), tuple(copies))
+            return Resolved(world.store.put(key, body, meta=meta, only_if=only_if), tuple(copies))
         except PreconditionFailed:
             continue
     raise Transient("The object keeps changing", where=key)
@@ -133,12 +132,12 @@ def _copy(world: World, source: str, target: str, info: ObjectInfo) -> ObjectInf
     store = world.store
     if store.facts.copy:
         try:
-            return copy_guarded(store, source, target, version=info.version, only_if=ABSENT)
+            return store.copy(source, target, if_version=info.version, only_if=ABSENT)
         except Unsupported:
             pass
     body = io.BytesIO()
     full = store.get(source, body, if_version=info.version)
-    return put_guarded(store, target, body.getvalue(), meta=full.meta, only_if=ABSENT)
+    return store.put(target, body.getvalue(), meta=full.meta, only_if=ABSENT)
 
 
 def _bring_here(copy: str, info: ObjectInfo, world: World) -> Row | None:

@@ -50,7 +50,7 @@ from sync.work import (
 
 log = logging.getLogger(__name__)
 
-REPULL_AFTER_S = 25.0  # past the term of the node before us: its last request has ended by then
+REPULL_AFTER_S = 65.0  # past the term of the node before us: servers give a stalled request up after a minute
 LOG_EVERY_S = 60.0  # the same trouble is told once a minute
 EXPIRE_FIRST_S = 600.0  # a start has better things to do than to look through the trash
 EXPIRE_EVERY_S = 86_400.0

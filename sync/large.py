@@ -17,10 +17,9 @@ from typing import Any
 from sync.conflict import find_ours, is_same, md5_of, preserve
 from sync.errors import Corrupt, NotFound, PreconditionFailed, SyncError, Transient, Unstable
 from sync.files import Reading
-from sync.guarded import is_enforced, look_first
 from sync.looks import meta_of, same_looks
 from sync.names import key_of
-from sync.stores import ABSENT, ANY, ObjectInfo, Part, Precondition, only_over
+from sync.stores import ABSENT, ObjectInfo, Part, Precondition, only_over
 from sync.tree import Doubt, Entry, Remote, Row
 from sync.work import Copy, Later, Outcome, Saved, Task, World
 
@@ -132,9 +131,6 @@ def _publish(
     for _ in range(3):
         world.permit()
         try:
-            if not is_enforced(world.store, only_if):
-                look_first(world.store, key, only_if)
-                only_if = ANY
             return world.store.finish_upload(key, upload, parts, only_if=only_if), copies
         except PreconditionFailed:
             try:

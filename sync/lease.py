@@ -15,7 +15,6 @@ from typing import Any, NoReturn
 
 from sync.clock import Clock
 from sync.errors import LeaseLost, NotFound, PreconditionFailed, Transient
-from sync.guarded import put_guarded
 from sync.names import LEASE
 from sync.stores import ABSENT, ObjectInfo, Store, Writes, only_over
 
@@ -90,7 +89,7 @@ class Lease:
                 self.predecessor = _predecessor(info, record)
             only_if = ABSENT if info is None else only_over(info.version)
             try:
-                done = put_guarded(self._store, LEASE, self._record(epoch, (), 0), meta={}, only_if=only_if)
+                done = self._store.put(LEASE, self._record(epoch, (), 0), meta={}, only_if=only_if)
                 if self._store.facts.writes is not Writes.FULL and not self._won(epoch):
                     continue
             except PreconditionFailed:

@@ -10,7 +10,6 @@ from sync.conflict import Resolved, resolve
 from sync.disk import classified
 from sync.errors import NotFound, PreconditionFailed, SyncError, Unstable, Unsupported
 from sync.files import Reading
-from sync.guarded import copy_guarded, delete_exactly, put_guarded
 from sync.large import send_large
 from sync.looks import meta_of, same_looks
 from sync.names import key_of, trash_key
@@ -125,7 +124,7 @@ def _send_body(task: Task, world: World, body: bytes, entry: Entry, *, is_racy: 
         _keep_emptied(task.path, row, world)
     task.sent.append(Doubt(task.path, len(body), digest))
     try:
-        info = put_guarded(world.store, key, body, meta=meta, only_if=only_if)
+        info = world.store.put(key, body, meta=meta, only_if=only_if)
         resolved = Resolved(info)
     except PreconditionFailed:
         resolved = resolve(task, body, digest, meta, world)
@@ -158,7 +157,7 @@ def _move(task: Task, world: World, digest: bytes, entry: Entry) -> Outcome | No
     try:
         target = key_of(task.path)
         task.sent.append(Doubt(task.path, row.size, digest))
-        info = copy_guarded(world.store, key_of(source), target, version=row.version, only_if=ABSENT)
+        info = world.store.copy(key_of(source), target, if_version=row.version, only_if=ABSENT)
     except (NotFound, PreconditionFailed, Unsupported):
         return None
     return Saved(task.path, Row(entry, info.version, row.size, digest), was_sent=True, moved_from=source)
@@ -173,7 +172,7 @@ def delete(path: str, row: Row, world: World, *, keeps_trash: bool) -> Outcome:
         if keeps_trash and row.entry.kind is not Kind.DIR:
             _to_trash(path, row, world)
         world.permit()
-        delete_exactly(world.store, key_of(path), row.version)
+        world.store.delete(key_of(path), if_version=row.version)
         return Deleted(path)
     except NotFound:
         return Deleted(path)
@@ -216,4 +215,4 @@ def relay(world: World, source: str, target: str, version: str, only_if: Precond
     body = io.BytesIO()
     info = world.store.get(source, body, if_version=version)
     meta: Mapping[str, str] = info.meta
-    return put_guarded(world.store, target, body.getvalue(), meta=meta, only_if=only_if)
+    return world.store.put(target, body.getvalue(), meta=meta, only_if=only_if)

@@ -24,6 +24,7 @@ from sync.state import Journal
 from sync.status import Status
 from sync.stores import ANY, Meter, ObjectInfo, Part, Precondition, Store, StoreFacts
 from sync.stores.file import FileStore
+from sync.stores.guarded import Guarded
 from sync.work import Noted, Outcome, World
 
 JOB_S = 0.002  # what a transfer takes
@@ -167,11 +168,12 @@ class Rig:
         self.files = DiskFiles(self.data, self.clock)
         self.journal_path = self.top / self.name / "journal.sqlite"
         self.journal = Journal.at(self.journal_path)
-        self.lease = Lease(self.store, self.clock, self.name, f"{self.name}-{random.getrandbits(32):08x}")
+        store = Guarded(self.store)
+        self.lease = Lease(store, self.clock, self.name, f"{self.name}-{random.getrandbits(32):08x}")
         self.jobs: deque[Callable[[], Outcome]] = deque()
         world = World(
             self.files,
-            self.store,
+            store,
             self.clock,
             self.name,
             self.lease.permit,
@@ -181,12 +183,12 @@ class Rig:
         )
         self.engine = Engine(
             files=self.files,
-            store=self.store,
+            store=store,
             journal=self.journal,
             clock=self.clock,
             lease=self.lease,
             world=world,
-            parking=replace(world, store=Parking(self.store, self.name), permit=lambda: None, confirm=lambda: None),
+            parking=replace(world, store=Parking(store, self.name), permit=lambda: None, confirm=lambda: None),
             submit=lambda path, job: self.jobs.append(job),
             limits=Limits(**self.limits),
             boot=self.kernel,

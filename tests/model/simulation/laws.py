@@ -29,6 +29,7 @@ class Machine(Protocol):
     machine: str
     disk: Disk
     sent_at_s: float
+    looked: dict[str, float]
     grace_until_s: float | None  # when it must have noticed at last that a newer node took over
 
     def overflows(self) -> bool:
@@ -116,8 +117,8 @@ class Laws:
             return
         if any(content == old.content for _, content in machine.disk.states):
             return
-        if self._bucket.writes is not Writes.FULL and self._world.now_s - old.at_s < AUDIT_S:
-            return  # no server compared, and it came between the look and the write
+        if self._bucket.writes is not Writes.FULL and old.at_s > machine.looked.get(key, -1.0):
+            return  # no server compares, and it came between this machine's look and the write that followed it
         if self._is_reachable(old):
             return
         self.object("G3", f"{machine.name} destroyed {old} of {old.writer}, which it never showed to its user")

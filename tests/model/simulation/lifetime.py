@@ -159,7 +159,7 @@ class Lifetime:
         if json.loads(new.content)["instance"] != before:
             self.world.note(f"{who} takes the lease")
             for node in self.nodes:
-                end_s = min(node.grace_until_s or 1e18, self.world.now_s + TERM_S + 1.0)
+                end_s = min(node.grace_until_s or 1e18, self.world.now_s + TERM_S)
                 node.grace_until_s = None if node.name == who else end_s
 
     # -- the end

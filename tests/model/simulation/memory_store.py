@@ -16,6 +16,7 @@ T = TypeVar("T")
 PAGE = 3  # keys of a listing that come from one moment
 TIMEOUT_S = 10.0
 SLOW_S = 7.0
+PATIENCE_S = 60.0  # a server gives up a request whose sender stalls (S3 after 20 s, nginx after 60 s)
 REQUEST_S = 0.03
 
 
@@ -24,6 +25,11 @@ class Actor(Protocol):
 
     name: str
     sent_at_s: float  # when its last request left
+
+    @property
+    def looked(self) -> dict[str, float]:
+        """When the server last told it what lies under a key."""
+        ...
 
     def gate(self, label: str) -> None:
         """Called before and after everything that touches the world: others may act now, or this one dies."""
@@ -52,6 +58,7 @@ class Bystander:
     def __init__(self, name: str, now_s: Callable[[], float] = lambda: 0.0) -> None:
         self.name = name
         self.sent_at_s = 0.0
+        self.looked: dict[str, float] = {}
         self.now_s = now_s  # type: ignore[method-assign]
 
     def gate(self, label: str) -> None: ...
@@ -111,7 +118,11 @@ class MemoryStore:
             yield from self._ask("list", prefix, lambda start=start: self._page(keys[start : start + PAGE]))
 
     def head(self, key: str) -> ObjectInfo:
-        return self._info(self._ask("head", key, lambda: self.bucket.find(key)))
+        def act() -> Version:
+            self._actor.looked[key] = self._actor.now_s()
+            return self.bucket.find(key)
+
+        return self._info(self._ask("head", key, act))
 
     def get(self, key: str, into: BinaryIO, *, if_version: str | None = None) -> ObjectInfo:
         version, fault = self._read(key, if_version)
@@ -222,6 +233,7 @@ class MemoryStore:
         self._actor.spend(REQUEST_S)
         fault = self._network.meet("get", self._actor.now_s())
         self._fail("get", key, fault)
+        self._actor.looked[key] = self._actor.now_s()
         version = self.bucket.find(key)
         if if_version is not None and version.tag != if_version:
             self.meter.count("get")
@@ -233,6 +245,7 @@ class MemoryStore:
 
     def _page(self, keys: Sequence[str]) -> list[ObjectInfo]:
         live = [self.bucket.live[key] for key in keys if key in self.bucket.live]
+        self._actor.looked.update((version.key, self._actor.now_s()) for version in live)
         return [ObjectInfo(v.key, len(v.content), v.tag, self._epoch_s + v.at_s) for v in live]
 
     def _ask(self, verb: str, key: str, act: Callable[[], T], sent: int = 0) -> T:
@@ -250,6 +263,8 @@ class MemoryStore:
         if fault is Fault.LATE:
             self._actor.later(self._network.rng.uniform(1.0, 10.0), lambda: _quietly(arrive))
         self._fail(verb, key, fault)
+        if self._actor.now_s() > sent_at_s + PATIENCE_S:  # the process was stopped meanwhile
+            raise Transient("the connection was closed", where=key)
         answer = arrive()
         self._actor.gate(f"{verb}+ {key}")
         if fault is Fault.UNANSWERED:

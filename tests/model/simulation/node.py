@@ -17,14 +17,15 @@ from sync.limits import Limits
 from sync.names import is_ours
 from sync.parking import Parking
 from sync.plan import Guard
-from sync.state import Journal
 from sync.stores import Store
+from sync.stores.guarded import Guarded
 from sync.stores.retry import Patience, Retrying
 from sync.work import Noted, Outcome
 from sync.work import World as Reach
 from tests.model.simulation.bucket import Bucket
 from tests.model.simulation.disk import Disk
 from tests.model.simulation.faults import Network
+from tests.model.simulation.gated_journal import GatedJournal
 from tests.model.simulation.memory_files import FOLDER, MemoryFiles
 from tests.model.simulation.memory_store import MemoryStore
 from tests.model.simulation.world import EPOCH_S, GATE_S, Crash, Fiber, World
@@ -84,6 +85,7 @@ class Node:
         self.snapshots: list[bytes] = []  # of the database: a power cut may bring one of them back
         self.grace_until_s: float | None = None
         self.sent_at_s = 0.0
+        self.looked: dict[str, float] = {}  # key -> when the server last told this machine what lies there
         self.life: Life | None = None
         self.deaf_until_s = -1.0
 
@@ -152,13 +154,14 @@ class Life:
         self.files = MemoryFiles(node.disk, self, node.wall_ns)
         folder = self.parts.files(self.files)
         self.inner = MemoryStore(bucket, self, network, epoch_s=EPOCH_S, **self.profile)
-        retrying = Retrying(self.parts.wire(self.inner), patience=Patience(attempts=3), clock=self, rng=self.rng)
+        guarded = Guarded(self.parts.wire(self.inner))
+        retrying = Retrying(guarded, patience=Patience(attempts=3), clock=self, rng=self.rng)
         retrying.pace = FreePace()  # type: ignore[assignment]
         store = self.parts.store(retrying)
         self.journal = GatedJournal(node.database, self)
         self.lease = self.parts.lease(store, self, node.machine, f"{node.name}:{number}")
         may_write = self.parts.permit(self.lease)
-        retrying.permit = lambda key: None if is_ours(key) else may_write()
+        guarded.permit = retrying.permit = lambda key: None if is_ours(key) else may_write()
         reach = Reach(
             files=folder,
             store=store,
@@ -301,6 +304,10 @@ class Life:
     # -- Actor
 
     @property
+    def looked(self) -> dict[str, float]:
+        return self.node.looked
+
+    @property
     def sent_at_s(self) -> float:
         return self.node.sent_at_s
 
@@ -363,22 +370,6 @@ class Life:
     def _stop_here_if_paused(self) -> None:
         while self.paused_until_s > self.world.now_s:
             self._here().park_until(self.paused_until_s)
-
-
-class GatedJournal(Journal):
-    """The journal on a database in memory: a commit is a moment at which the process may die."""
-
-    def __init__(self, connection: sqlite3.Connection, life: Life) -> None:
-        super().__init__(connection)
-        self._life = life
-
-    def commit(self) -> None:
-        if not self._open:
-            return
-        self._life.gate("commit")
-        super().commit()
-        if self._life.rng.random() < 0.05:
-            self._life.node.snapshots[:] = [self._db.serialize()]
 
 
 class FreePace:

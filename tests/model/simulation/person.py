@@ -107,7 +107,8 @@ class Person:
         def finish() -> None:
             self._disk.write(opened, body, path)
             self._close(opened, path)
-            self._disk.unlink(twin)
+            if self._disk.find(twin) is node:
+                self._disk.unlink(twin)
 
         self._later(self._rng.choice((0.0, 0.01, 0.3, 3.0)), finish)
         return None

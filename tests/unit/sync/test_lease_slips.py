@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sync.engine import REPULL_AFTER_S
 from sync.lease import RACE_S, RENEW_S, TERM_S
 from sync.stores import Writes
 from tests.support.rig import Rig
@@ -27,7 +28,7 @@ def test_a_slow_renewal_where_nobody_compares_leads_to_a_pull(tmp_path: Path) ->
     rig.store.before["put"] = dawdle
     rig.write("b", "b")
     rig.sync()
-    rig.rest(2 * TERM_S + 40.0)
+    rig.rest(TERM_S + REPULL_AFTER_S + 5.0)
     assert rig.read("theirs") == "written between the look and the write"
 
 
@@ -40,5 +41,5 @@ def test_a_swift_renewal_costs_no_pull(tmp_path: Path) -> None:
         rig.clock.added_s += RENEW_S + 1.0
         rig.write("b", f"b{number}")
         rig.sync()
-    rig.rest(2 * TERM_S + 40.0)
+    rig.rest(TERM_S + REPULL_AFTER_S + 5.0)
     assert rig.store.count("list") == 0
