@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -18,29 +19,26 @@ TOOLS = Path(os.environ.get("IMAGE_TOOLS", ".cache/image-tools")).absolute()  # 
 pytestmark = pytest.mark.timeout(900)
 
 
-def metadata(image: str) -> dict[str, object]:
-    """The image's configuration, in the form that container-structure-test's host driver reads."""
-    config = inspect(image)["Config"]
-    labels = [f"{name}={value}" for name, value in config["Labels"].items()]
-    return {"config": {**config, "Labels": labels}}
-
-
 def test_the_structure_is_as_described(repository: Path, tmp_path: Path) -> None:
     (judge,) = TOOLS.glob("lib/python*/site-packages/container_structure_test/bin/container-structure-test")
-    (tmp_path / "metadata.json").write_text(json.dumps(metadata(IMAGE)))
+    tool = tmp_path / "tool"
+    shutil.copy(judge, tool)
+    tool.chmod(0o755)
+    (tmp_path / "metadata.json").write_text(json.dumps({"config": inspect(IMAGE)["Config"]}))
     names = ["structure.yaml", *(["structure-gpu.yaml"] if "-gpu" in IMAGE else [])]
     configs = [word for name in names for word in ("--config", f"/judge/{name}")]
     said = subprocess.run(
         [
             *PODMAN, "run", "--rm", *BARE, "--network", "none", "--entrypoint", "/judge/tool",
-            "--volume", f"{judge}:/judge/tool:ro", "--volume", f"{tmp_path}/metadata.json:/judge/metadata.json:ro",
+            "--volume", f"{tool}:/judge/tool:ro", "--volume", f"{tmp_path}/metadata.json:/judge/metadata.json:ro",
             *(word for name in names for word in ("--volume", f"{repository}/tests/images/{name}:/judge/{name}:ro")),
             IMAGE, "test", "--driver", "host", "--force", "--metadata", "/judge/metadata.json",
             "--output", "json", *configs,
         ],
         capture_output=True, text=True,
     )  # fmt: skip
-    verdict = json.loads(said.stdout)
+    assert "{" in said.stdout, said.stderr
+    verdict = json.loads(said.stdout[said.stdout.index("{") :])  # after a warning about the host driver
     failed = [result for result in verdict["Results"] if not result["Pass"]]
     assert failed == [], said.stderr
     assert verdict["Total"] >= 20
