@@ -32,6 +32,7 @@ class Faults:
     flip_bit_at: int | None = None  # offset in a connection's bytes towards the client
     when: bytes = b""  # only requests whose first bytes start with this (b"PUT ", b"GET ")
     times: int = 1 << 30
+    after: int = 0  # requests that go through before the first hit
 
 
 @dataclass
@@ -86,6 +87,9 @@ class FaultProxy:
         with self._lock:
             now = self.faults
             if now == Faults() or not first.startswith(now.when) or now.times <= 0:
+                return Faults()
+            if now.after > 0:
+                self.faults = replace(now, after=now.after - 1)
                 return Faults()
             self.faults = replace(now, times=now.times - 1)
             self.hits += 1
