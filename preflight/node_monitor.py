@@ -57,7 +57,7 @@ class NodeMonitor:
         self._cost: int | None = None
         now_s = clock.monotonic()
         period_s = self._metrics.window_s / SOFT.window
-        self._checks = {check.name: check for check in watched_checks()}
+        self._checks = {check.name: check for check in watched_checks(settings.monitor_every_s)}
         self._due = {name: now_s + (check.every_s or 60.0) for name, check in self._checks.items()}
         if not self._setup.expect_gpu and not _has_gpu(environ):
             for name in [name for name in self._due if name.startswith("gpu.")]:
@@ -214,10 +214,10 @@ class NodeMonitor:
             self._cost = cost
 
 
-def watched_checks() -> tuple[Check, ...]:
-    """Every check with a period, and the few that are watched besides."""
-    checks = (dataclasses.replace(one, every_s=ALSO.get(one.name, one.every_s)) for one in all_checks())
-    return tuple(check for check in checks if check.every_s is not None)
+def watched_checks(at_most_s: float = float("inf")) -> tuple[Check, ...]:
+    """Every check with a period of its own or in ALSO, measured at least every `at_most_s`."""
+    periods = ((one, ALSO.get(one.name, one.every_s)) for one in all_checks())
+    return tuple(dataclasses.replace(one, every_s=min(own, at_most_s)) for one, own in periods if own is not None)
 
 
 def _is_loaded(seen: Measurement) -> bool:

@@ -170,6 +170,13 @@ class Settings(BaseSettings):
         description="what a confirmed finding leads to: `report`, `reallocate-when-idle` or `reallocate`; "
         "always after a verified flush",
     )
+    monitor_every_s: float = Field(
+        600.0,
+        ge=1,
+        validation_alias="PREFLIGHT_MONITOR_EVERY_S",
+        description="no reading of the monitor is older than this; each check has its own period, 15 s to 600 s. "
+        "A worker that nobody looks at may want a lost GPU found in seconds",
+    )
     idle_s: float = Field(
         900.0,
         gt=0,

@@ -5,7 +5,7 @@
  * PREFLIGHT_NVML_FAKE_SEGV   "…": die of a wild pointer
  * PREFLIGHT_NVML_FAKE_NOISE  "…": print to stdout and stderr as vendor libraries do
  * PREFLIGHT_NVML_FAKE_ONCE   a path: faults only in the first process that sees it missing (it creates it)
- * PREFLIGHT_NVML_FAKE_LOST   index of a device that fell off the bus
+ * PREFLIGHT_NVML_FAKE_LOST   index of a device that fell off the bus; with …_LOST_WHILE only while that path exists
  * The values: …_DRIVER _CUDA _COUNT _NAME _UUID _CC _TOTAL _FREE _TEMP _CLOCK _CLOCK_MAX _UTIL _THROTTLE _POWER
  *             _GEN _WIDTH _GEN_MAX _WIDTH_MAX
  */
@@ -68,8 +68,8 @@ static unsigned long long number(const char *variable, unsigned long long otherw
 }
 
 #define FAULT(name) do { int rc_ = fault(name); if (rc_) return rc_; } while (0)
-#define DEVICE(name, d) do { FAULT(name); const char *l_ = getenv(P "LOST"); \
-    if (l_ && faults && (long)(d) - 1 == atol(l_)) return 15; } while (0)
+#define DEVICE(name, d) do { FAULT(name); const char *l_ = getenv(P "LOST"), *when_ = getenv(P "LOST_WHILE"); \
+    if (l_ && faults && (!when_ || !access(when_, F_OK)) && (long)(d) - 1 == atol(l_)) return 15; } while (0)
 
 int nvmlInitWithFlags(unsigned flags) { (void)flags; FAULT("nvmlInitWithFlags"); return 0; }
 int nvmlInit_v2(void) { FAULT("nvmlInit_v2"); return 0; }
