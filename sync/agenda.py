@@ -65,6 +65,7 @@ class Agenda:
         self._ready: list[tuple[tuple[int, int], int, str]] = []
         self._token = 0
         self._closed: set[str] = set()
+        self._whole: set[str] = set()
         self._sent: dict[str, float] = {}  # when each busy file last went up, for the cost bound
         self.last_gone_s = 0.0
         self.first_gone_s = 0.0
@@ -73,7 +74,13 @@ class Agenda:
         """A writer closed `path`: its next observation needs no longer quiet period."""
         if len(self._closed) > 100_000:
             self._closed.clear()
+            self._whole.clear()
         self._closed.add(path)
+
+    def note_whole(self, path: str) -> None:
+        """Its writer says that `path` is complete: its next observation needs no quiet period at all."""
+        self.note_closed(path)
+        self._whole.add(path)
 
     def update(self, diff: Diff, now_s: float, wall_s: float) -> None:
         """Take over what a scan of one directory found."""
@@ -83,17 +90,21 @@ class Agenda:
             self._drop_pending(path)
         for path, entry in diff.changed.items():
             self._observe(path, entry, path in diff.twins, now_s, wall_s)
+        if self._whole:  # seen now; a later change of it is another writer's
+            self._whole = {path for path in self._whole if home(path) != diff.folder}
         reported = set(diff.gone)
         for path in self._gone_in.get(diff.folder, set()) - reported:
             self.drop_gone(path)
         self.add_gone(diff.gone, now_s)
 
     def _observe(self, path: str, entry: Entry, has_twin: bool, now_s: float, wall_s: float) -> None:
-        closed = path in self._closed
+        closed, whole = path in self._closed, path in self._whole
         self._closed.discard(path)
         old = self.pending.get(path)
         if old is not None and old.entry == entry and old.has_twin == has_twin:
-            if closed and not old.was_closed:
+            if whole:
+                old.still_since_s = min(old.still_since_s, now_s - settle.QUIET_CLOSED_S)
+            if whole or (closed and not old.was_closed):
                 old.was_closed = True
                 self._schedule(old)
             return
@@ -103,6 +114,8 @@ class Agenda:
             since = max(since, old.still_since_s)
             if old.entry != entry:
                 since = max(since, now_s - 10.0)
+        if whole:
+            since = min(since, now_s - settle.QUIET_CLOSED_S)
         item = Pending(path, entry, old.first_s if old else now_s, since, closed, has_twin)
         item.failures = old.failures if old else 0
         self.pending[path] = item
@@ -125,6 +138,13 @@ class Agenda:
         self._token += 1
         item.token = self._token
         heapq.heappush(self._heap, (item.due_s, settle.rank(item.path, item.entry.size), item.token, item.path))
+
+    def waiting_in(self, folder: str) -> tuple[list[str], list[str]]:
+        """(files directly in `folder`, its folders with something below) that are not in the bucket yet."""
+        inside = f"{folder}/" if folder else ""
+        files = sorted(path for path in self._pending_in.get(folder, ()) if not path.endswith("/"))
+        below = (at[len(inside) :] for at in self._pending_in if at.startswith(inside) and at != folder)
+        return files, sorted({inside + name.partition("/")[0] for name in below})
 
     def hurry(self, now_s: float) -> None:
         """A flush: everything is due now, whatever it waited for (a twin excepted)."""

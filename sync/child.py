@@ -198,7 +198,10 @@ class Child:
             mirror.start()
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        return commands.answer(self._primary, request, self._clock)
+        answer = commands.answer(self._primary, request, self._clock)
+        for mirror in self._mirrors if request.get("cmd") == "dirty" else ():
+            commands.dirty(mirror.host, request, self._clock)
+        return answer
 
     def _flush(self, *, once: bool) -> int:
         """Save what is left within the deadline, name what is not, let the lease go; then mirrors may catch up."""

@@ -6,9 +6,15 @@ import dataclasses
 import json
 from typing import Any
 
+from sync.agenda import home
 from sync.clock import Clock
 from sync.engine import Engine
 from sync.host import Host
+from sync.names import is_ours
+from sync.scanning import DEBOUNCE_MOST_S
+
+SHOWN_OF_FOLDER = 10_000  # more rows than a file browser draws
+DIRTY_WITHIN_S = 1.0
 
 
 def answer(host: Host, request: dict[str, Any], clock: Clock) -> dict[str, Any]:
@@ -29,8 +35,49 @@ def answer(host: Host, request: dict[str, Any], clock: Clock) -> dict[str, Any]:
             return host.ask(_release, timeout_s) or _late(name)
         case "rescan":
             return host.ask(_rescan, timeout_s) or _late(name)
+        case "dirty":
+            return dirty(host, request, clock)
+        case "conflict":
+            path, copy, at_s = str(request.get("path")), str(request.get("copy")), clock.now()
+            return host.ask(lambda engine: _conflict(engine, path, copy, at_s), timeout_s) or _late(name)
+        case "waiting":
+            folder = str(request.get("folder", "")).strip("/")
+            return host.ask(lambda engine: _waiting(engine, folder), timeout_s) or _late(name)
         case _:
             return {"ok": False, "exit": 2, "why": f"there is no command {name!r}"}
+
+
+def dirty(host: Host, request: dict[str, Any], clock: Clock) -> dict[str, Any]:
+    """A writer names paths of the folder that it has just saved, renamed or deleted: looked at without any wait."""
+    paths = request.get("paths")
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        return {"ok": False, "exit": 2, "why": "dirty: paths is a list of paths in the folder"}
+    told = [path for path in paths if path and not is_ours(path) and ".." not in path.split("/")]
+
+    def look(engine: Engine) -> dict[str, Any]:
+        now_s = clock.monotonic()
+        for path in told:
+            engine.agenda.note_whole(path)
+            engine.resting.pop(home(path), None)
+            engine.mark_now(home(path), now_s)
+        if told:
+            engine.dirty_first_s = now_s - DEBOUNCE_MOST_S
+            engine.wake()
+        return {"ok": True, "exit": 0, "told": len(told)}
+
+    return host.ask(look, DIRTY_WITHIN_S) or _late("dirty")
+
+
+def _conflict(engine: Engine, path: str, copy: str, at_s: float) -> dict[str, Any]:
+    """Somebody beside the sync kept a second content of `path` as `copy`: people see it with the other conflicts."""
+    engine.journal.add_conflict(path, copy, at_s)
+    return {"ok": True, "exit": 0}
+
+
+def _waiting(engine: Engine, folder: str) -> dict[str, Any]:
+    """What in one folder is not in the bucket yet: its files, and its folders that hold such files."""
+    files, folders = engine.agenda.waiting_in(folder)
+    return {"ok": True, "exit": 0, "files": files[:SHOWN_OF_FOLDER], "folders": folders[:SHOWN_OF_FOLDER]}
 
 
 def _late(name: object) -> dict[str, Any]:

@@ -30,6 +30,7 @@ class Unknown(ValueError):
 ACTIONS: Mapping[str, tuple[Whom, str, tuple[str, ...]]] = {
     "flush": ("sync", "flush", ()),
     "release": ("sync", "release", ()),
+    "waiting": ("sync", "waiting", ("folder",)),
     "trash": ("desk", "trash", ()),
     "bring_back": ("desk", "bring_back", ("path", "deleted_at")),
     "keep": ("folder", "keep", ("path", "copy", "keep")),
@@ -45,7 +46,7 @@ def errand(action: object, fields: Mapping[str, object]) -> Errand:
     request: dict[str, object] = {"cmd": command}
     for name in names:
         value = fields.get(name)
-        if not isinstance(value, str) or not value:
+        if not isinstance(value, str) or (not value and name != "folder"):  # "" is the root
             raise Unknown(f"{action} needs {name}")
         request[name] = value
     if action == "flush":

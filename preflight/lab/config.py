@@ -12,6 +12,8 @@ from pathlib import Path
 from preflight.lab.documents import FOLDER
 from preflight.lab.settings import KernelCredentials, LabSettings
 
+SIGNATURES = "nbsignatures.db"  # where Jupyter keeps them in its data folder
+
 
 @dataclass(frozen=True, slots=True)
 class Places:
@@ -81,6 +83,9 @@ def server_config(
         },
         "YDocExtension": {
             "disable_rtc": not settings.collaboration,
+            # Never: a document that is dropped after its last tab (60 s by default) takes no more output of a long
+            # cell, and nothing would be saved any more.
+            "document_cleanup_delay": None,
             # Travels with the folder: a tab of the node before is known by it.
             "session_store_path": str(settings.data_dir / FOLDER / "sessions.json"),
         },
@@ -96,6 +101,8 @@ def server_config(
             "kernel_python": str(kernel_python),
             "folder_requirements": settings.folder_requirements,
             "has_store": bool(settings.identity),
+            "rtc": str(places.rtc),
+            "signatures": str(places.share / SIGNATURES),
             "confine": settings.kernel_credentials is not KernelCredentials.INHERIT,
         },
     }
@@ -126,8 +133,9 @@ def page_config(settings: LabSettings) -> dict[str, object]:
 
 def startup_script(settings: LabSettings, places: Places) -> str:
     """`jupyter_server_config.py`: runs in JupyterLab's process before any extension opens a database."""
-    if not settings.collaboration:
-        return ""
-    return (
-        f"from preflight.lab.generation import at_start\n\nat_start({str(settings.data_dir)!r}, {str(places.rtc)!r})\n"
-    )
+    data_dir, database = str(settings.data_dir), str(places.share / SIGNATURES)
+    script = "from pathlib import Path\n\nfrom preflight.lab import signatures\n\n"
+    script += f"signatures.bring(Path({data_dir!r}), Path({database!r}))\n"
+    if settings.collaboration:
+        script += f"\nfrom preflight.lab.generation import at_start\n\nat_start({data_dir!r}, {str(places.rtc)!r})\n"
+    return script

@@ -13,7 +13,7 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,16 @@ FOLDER = ".preflight-lab"
 SUFFIX = ".ydoc"
 VERSION = 1
 MOST_PRINTS = 100
-# A history that is larger than this is not carried: every save would send it twice. Its tabs ask for a reload instead.
-MOST_BYTES = 8 * 1024 * 1024
+# A history that is larger than this is not carried: every save would send it as well. Its tabs are asked to reload.
+MOST_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """One document's history. `prints` are fingerprints of the contents saved from it, oldest first."""
+    """One document's history. `prints` are fingerprints of the contents saved from it, oldest first.
+
+    Without an `update` (too large to travel, or damaged) it still names the document: its tabs are asked to reload.
+    """
 
     file_id: str
     path: str  # in the folder, as the contents API writes it
@@ -113,7 +116,8 @@ def read_histories(data_dir: Path) -> list[History]:
             if head["version"] != VERSION:
                 raise ValueError("another version's")
             if head["sha256"] != hashlib.sha256(update).hexdigest():
-                raise ValueError("damaged")  # never handed to the library: it may end the process over it
+                log.warning("a document's history is damaged", extra={"path": str(path)})
+                update = b""  # never handed to the library: it may end the process over it
             prints = tuple(map(str, head["prints"]))
             found.append(History(path.stem, head["path"], head["format"], head["type"], prints, update))
         except (OSError, ValueError, KeyError, TypeError) as broken:
@@ -124,10 +128,18 @@ def read_histories(data_dir: Path) -> list[History]:
 class Documents:
     """Keeps the histories of the documents that are open right now. Called on the server's event loop."""
 
-    def __init__(self, data_dir: Path, rooms: Any) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        rooms: Any,
+        written: Callable[[Path], None] = lambda path: None,
+        most_bytes: int = MOST_BYTES,
+    ) -> None:
         """`rooms()` gives the open rooms of the collaboration extension, an iterable of DocumentRoom."""
         self._data_dir = data_dir
         self._rooms = rooms
+        self._written = written
+        self._most_bytes = most_bytes
         self._known = {one.file_id: one for one in read_histories(data_dir)}
 
     def before_save(self, path: str, content: object) -> History | None:
@@ -139,9 +151,8 @@ class Documents:
         before = self._known.get(file_id)
         prints = ((*before.prints, fingerprint(content)) if before else (fingerprint(content),))[-MOST_PRINTS:]
         update = room.ydoc.get_update()
-        if len(update) > MOST_BYTES:
-            self.forget(path)
-            return None
+        if len(update) > self._most_bytes:
+            update = b""
         history = History(file_id, path.strip("/"), file_format, file_type, prints, update)
         self._known[file_id] = history
         return history
@@ -150,6 +161,7 @@ class Documents:
         """Off the event loop. A history that cannot be written costs the save nothing."""
         try:
             write_history(self._data_dir, history)
+            self._written(folder_of(self._data_dir) / f"{history.file_id}{SUFFIX}")
         except OSError as failed:
             log.warning("a document's history cannot be written", extra={"why": str(failed)})
 

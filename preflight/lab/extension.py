@@ -6,6 +6,7 @@ and everything that changes something needs the XSRF token too (Jupyter's own ru
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 from pathlib import Path
@@ -21,6 +22,7 @@ from tornado.web import HTTPError, authenticated
 from preflight.activity import WRITE_EVERY_S, activity_of, write_activity
 from preflight.gpu.sample import take_sample
 from preflight.lab import actions, line, snapshot
+from preflight.lab.bell import Bell
 from preflight.lab.confine import drop_reach
 from preflight.lab.documents import Documents
 from preflight.lab.keeper import Keeper
@@ -32,8 +34,11 @@ from sync.status import read_status, status_path
 LOOK_EVERY_S = 0.2  # one stat; what the sync says is on the page within a second
 REPORT_TIMEOUT_S = 2.0
 RECORD_EVERY_S = 5.0  # two stats
+TRUST_EVERY_S = 60.0  # an upload when there is a new signature, which every save of a trusted notebook makes
 GPU_EVERY_S = 10.0  # a look is a process of about 0.1 s
 SCHEMA = Path(__file__).parent / "schemas" / "status.v1.json"
+CONTENTS_EVENTS = "https://events.jupyter.org/jupyter_server/contents_service/v1"
+WRITES = frozenset({"save", "rename", "delete", "copy", "upload"})
 SCHEMA_ID = json.loads(SCHEMA.read_text())["$id"]
 
 
@@ -192,8 +197,17 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
             (url_path_join(root, "act"), Act, {"desk": desk}),
         ],
     )
+    bell = Bell(desk.data_dir, state_dir)
     if config.get("collaboration"):
-        serverapp.contents_manager.documents = Documents(desk.data_dir, lambda: _rooms(serverapp))
+        serverapp.contents_manager.documents = Documents(desk.data_dir, lambda: _rooms(serverapp), bell.ring_file)
+
+    async def heard(logger: object, schema_id: str, data: dict[str, Any]) -> None:
+        if data.get("action") in WRITES:
+            bell.ring(data["path"])
+            if data.get("source_path"):
+                bell.ring(data["source_path"])
+
+    serverapp.event_logger.add_listener(schema_id=CONTENTS_EVENTS, listener=heard)
     serverapp.event_logger.register_event_schema(SCHEMA)
     status_path(state_dir).parent.mkdir(parents=True, exist_ok=True)
 
@@ -208,6 +222,9 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
 
     PeriodicCallback(look, LOOK_EVERY_S * 1000).start()
     PeriodicCallback(lambda: IOLoop.current().run_in_executor(None, keeper.record), RECORD_EVERY_S * 1000).start()
+
+    PeriodicCallback(lambda: IOLoop.current().run_in_executor(None, keeper.carry_trust), TRUST_EVERY_S * 1000).start()
+    atexit.register(keeper.carry_trust)
 
     def note() -> None:
         write_activity(state_dir, activity_of(serverapp.web_app.settings, SystemClock().now()))

@@ -30,6 +30,7 @@ from preflight.lab.whole import atomic_writing
 log = logging.getLogger(__name__)
 MISSED_WITHIN_S = 60.0  # the two uploads of one save, with retries in between
 KEPT_S = 14 * 86400.0
+COPIES = "copies.json"
 MARK = "The node that ran this cell vanished before it had finished. Run it again.\n"
 
 
@@ -42,6 +43,10 @@ class Fate(enum.StrEnum):
     FOREIGN = "foreign"  # the file was changed by others since: drop the document
     GONE = "gone"  # no such file any more
     BROKEN = "broken"  # the history cannot be understood
+    LOST = "lost"  # the history was too large to travel, or is damaged
+
+
+STARTS_ANEW = frozenset({Fate.FOREIGN, Fate.BROKEN, Fate.LOST})  # from the file; tabs that hold the old one must reload
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,38 +70,54 @@ def fate(facts: Facts) -> Fate:
     return Fate.MISSED if facts.prints and abs(facts.apart_s) <= MISSED_WITHIN_S else Fate.FOREIGN
 
 
-def restore_documents(data_dir: Path, rtc_dir: Path) -> dict[str, Fate]:
-    """Make the server's databases anew from the histories in the folder and what this node has; path -> fate.
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What became of the documents."""
+
+    fates: dict[str, Fate]  # by path
+    copies: dict[str, str]  # path -> its conflict copy, both in the folder
+
+
+def restore_documents(data_dir: Path, rtc_dir: Path) -> Restored:
+    """Make the server's databases anew from the histories in the folder and what this node has.
 
     Any failure leaves empty databases: then tabs are asked to reload, and nothing is merged.
     """
     fates: dict[str, Fate] = {}
+    copies: dict[str, str] = {}
     kept: list[tuple[History, Doc]] = []
+    known: list[History] = []
     try:
         local = _local_updates(rtc_dir / "ystore.db")
         forget_old(data_dir)
         for history in read_histories(data_dir):
             try:
-                document, found = _restore_one(data_dir, history, local)
+                document, found, copy = _restore_one(data_dir, history, local)
             except (RuntimeError, KeyError, TypeError, AttributeError) as broken:  # of the document, by the library
                 log.warning("a shared document is broken", extra={"path": history.path, "why": str(broken)})
-                document, found = None, Fate.BROKEN
+                document, found, copy = None, Fate.BROKEN, None
             fates[history.path] = found
+            if copy is not None:
+                copies[history.path] = copy.relative_to(data_dir).as_posix()
+            if found is not Fate.GONE:
+                known.append(history)
             if document is None:
                 (folder_of(data_dir) / f"{history.file_id}{SUFFIX}").unlink(missing_ok=True)
             else:
                 kept.append((history, document))
     except (OSError, ValueError, sqlite3.Error) as failed:
         log.warning("shared documents start afresh", extra={"why": str(failed)})
-        kept = []
+        kept, known = [], []
     for name in ("ystore.db", "ystore.db-journal", "file_ids.db", "file_ids.db-journal"):
         (rtc_dir / name).unlink(missing_ok=True)
     _write_store(rtc_dir / "ystore.db", kept)
-    _write_ids(rtc_dir / "file_ids.db", data_dir, kept)
-    if any(found in (Fate.FOREIGN, Fate.BROKEN) for found in fates.values()):
+    # Also of documents that start anew: by its id a tab reaches the server, which can ask it to reload. Without the id
+    # it would knock for ever.
+    _write_ids(rtc_dir / "file_ids.db", data_dir, known)
+    if STARTS_ANEW.intersection(fates.values()):
         # Old tabs must not merge what they hold with what they do not know: the server asks them to reload.
         (data_dir / FOLDER / "sessions.json").unlink(missing_ok=True)
-    return fates
+    return Restored(fates, copies)
 
 
 def forget_old(data_dir: Path) -> None:
@@ -107,11 +128,15 @@ def forget_old(data_dir: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _restore_one(data_dir: Path, history: History, local: dict[str, list[bytes]]) -> tuple[Doc | None, Fate]:
+def _restore_one(
+    data_dir: Path, history: History, local: dict[str, list[bytes]]
+) -> tuple[Doc | None, Fate, Path | None]:
     path = data_dir / history.path
     document: Doc = Doc()
-    document.apply_update(history.update)
-    for update in local.get(store_path(history), ()):
+    updates = [update for update in (history.update, *local.get(store_path(history), ())) if update]
+    if not updates:
+        return None, Fate.LOST if path.exists() else Fate.GONE, None
+    for update in updates:
         document.apply_update(update)
     shared = ydocs.get(history.type, ydocs["file"])(document)
     content = shared.get()
@@ -124,9 +149,10 @@ def _restore_one(data_dir: Path, history: History, local: dict[str, list[bytes]]
     found = fate(Facts(on_disk, fingerprint(content), history.prints, apart_s))
     log.info("shared document", extra={"path": history.path, "fate": found.value})
     if found in (Fate.GONE, Fate.FOREIGN):
-        return None, found
-    if found is Fate.MISSED:
-        shutil.copy2(path, conflict_path(path))
+        return None, found, None
+    copy = conflict_path(path) if found is Fate.MISSED else None
+    if copy is not None:
+        shutil.copy2(path, copy)
     marked = history.type == "notebook" and _mark_interrupted(shared)
     if found is not Fate.SAME or marked:
         content = shared.get()
@@ -136,7 +162,7 @@ def _restore_one(data_dir: Path, history: History, local: dict[str, list[bytes]]
         _write(path, content, history.type)
     if history.type == "notebook":
         _sign_trusted(path, content)
-    return document, found
+    return document, found, copy
 
 
 def _sign_trusted(path: Path, content: Any) -> None:
@@ -221,14 +247,22 @@ def _write_store(database: Path, kept: list[tuple[History, Doc]]) -> None:
         connection.executemany("INSERT INTO yupdates VALUES (?, ?, ?, ?)", rows)
 
 
-def _write_ids(database: Path, data_dir: Path, kept: list[tuple[History, Doc]]) -> None:
+def _write_ids(database: Path, data_dir: Path, known: list[History]) -> None:
     with contextlib.closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("CREATE TABLE Files(id TEXT PRIMARY KEY NOT NULL, path TEXT NOT NULL UNIQUE)")
-        rows = [(history.file_id, f"{data_dir}/{history.path}") for history, _ in kept]
+        rows = [(history.file_id, f"{data_dir}/{history.path}") for history in known]
         connection.executemany("INSERT OR IGNORE INTO Files VALUES (?, ?)", rows)
 
 
 def at_start(data_dir: str, rtc_dir: str) -> None:
     """Called from JupyterLab's configuration file, before any extension opens a database."""
-    fates = restore_documents(Path(data_dir), Path(rtc_dir))
-    (Path(rtc_dir) / "fates.json").write_text(json.dumps(fates))
+    restored = restore_documents(Path(data_dir), Path(rtc_dir))
+    (Path(rtc_dir) / COPIES).write_text(json.dumps(restored.copies))
+
+
+def copies_of(rtc_dir: Path) -> dict[str, str]:
+    """The conflict copies that the last start made: path -> copy."""
+    try:
+        return {str(path): str(copy) for path, copy in json.loads((rtc_dir / COPIES).read_text()).items()}
+    except (OSError, ValueError, AttributeError):
+        return {}

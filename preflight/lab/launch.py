@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import os
 import secrets
@@ -18,6 +19,7 @@ from preflight.lab import kernels
 from preflight.lab.config import Places, page_config, server_config, setting_overrides, startup_script
 from preflight.lab.environment import lab_environ
 from preflight.lab.settings import KernelCredentials, LabSettings, Secret
+from preflight.processes import console_script
 
 __all__ = ["KernelCredentials", "LabLaunch", "LabSettings", "Secret", "places_of", "prepare"]
 
@@ -84,6 +86,10 @@ def prepare(settings: LabSettings, environ: Mapping[str, str]) -> LabLaunch:
     elif not places.cookie_secret.exists():
         _write_private(places.cookie_secret, secrets.token_hex(32))
 
+    # What signs trusted notebooks: the same on every node, as the cookie's key, and never the same text.
+    signing = hmac.new(places.cookie_secret.read_bytes(), b"notebook signatures", hashlib.sha512).hexdigest()
+    _write_private(places.share / "notebook_secret", signing)
+
     python = kernels.register(
         places.share / "kernels", settings.kernel_python, settings.state_dir.absolute() / "lab" / "env"
     )
@@ -107,7 +113,7 @@ def prepare(settings: LabSettings, environ: Mapping[str, str]) -> LabLaunch:
     env["PREFLIGHT_STATE_DIR"] = str(places.sync_state)  # where the public Python API looks
     env.setdefault("SHELL", "/bin/bash")
     return LabLaunch(
-        argv=(str(Path(sys.executable).parent / "jupyter-lab"),),
+        argv=(console_script("preflight-jupyter-lab"),),
         env=env,
         cwd=places.config,
         url=f"http://localhost:{settings.port}/lab",

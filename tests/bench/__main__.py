@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.bench import bulk, node, scale, shaped, verdicts
+from tests.bench import bulk, lab, node, scale, shaped, verdicts
 from tests.bench.peers import PEERS, Bucket
 from tests.bench.rows import Row, markdown
 from tests.bench.save import Saves, loop_saves, ours_saves
@@ -136,6 +136,10 @@ class Bench:
         """The verdict and the probes."""
         self.add(*node.rows(self.work, self.bucket, quick=self.quick))
 
+    def lab(self) -> None:
+        """JupyterLab's start, the page's weight, a fact on the page."""
+        self.add(*lab.rows(self.work, self.bucket, quick=self.quick))
+
     def verdicts(self) -> None:
         """How often verdicts are wrong, and what that would cost a fleet."""
         self.add(*verdicts.rows(self.work, self.bucket, quick=self.quick))
@@ -164,7 +168,7 @@ def _bar_figures(rows: Sequence[Row]) -> Figures:
     return found
 
 
-MEASURES = ("save", "bulk", "burst", "idle", "shaped", "node", "verdicts")
+MEASURES = ("save", "bulk", "burst", "idle", "shaped", "node", "lab", "verdicts")
 
 
 def write(bench: Bench, target: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ from jupyter_ydoc import YNotebook
 from pycrdt import Doc
 from pycrdt.store import SQLiteYStore
 
+from preflight.lab import line
 from preflight.lab.documents import Documents, History, fingerprint, folder_of, read_histories, write_history
-from preflight.lab.generation import MARK, Facts, Fate, fate, restore_documents, store_path
+from preflight.lab.generation import MARK, Facts, Fate, at_start, copies_of, fate, restore_documents, store_path
+from preflight.lab.keeper import Keeper
+from sync.control import socket_path
 from tests.support.jupyter import notebook
 
 NAME = "thesis.ipynb"
@@ -71,10 +75,15 @@ class Node:
             (self.data / NAME).write_text(nbformat.writes(nbformat.from_dict(content)))
 
     def restored(self) -> dict[str, Fate]:
-        return restore_documents(self.data, self.rtc)
+        return restore_documents(self.data, self.rtc).fates
 
     def on_disk(self) -> list[str]:
         return ["".join(cell["source"]) for cell in json.loads((self.data / NAME).read_text())["cells"]]
+
+    def ids(self) -> list[tuple[str, str]]:
+        """(id, path) of the documents that the new server knows."""
+        with sqlite3.connect(self.rtc / "file_ids.db") as connection:
+            return connection.execute("SELECT id, path FROM Files").fetchall()
 
     def in_store(self) -> list[str]:
         """What a room of the new server would load."""
@@ -96,8 +105,7 @@ def node(tmp_path: Path) -> Node:
 def test_the_same(node: Node) -> None:
     assert node.restored() == {NAME: Fate.SAME}
     assert node.in_store() == node.on_disk() == ["a = 1"]
-    with sqlite3.connect(node.rtc / "file_ids.db") as connection:
-        assert connection.execute("SELECT id, path FROM Files").fetchall() == [("id-1", f"{node.data}/{NAME}")]
+    assert node.ids() == [("id-1", f"{node.data}/{NAME}")]
 
 
 def test_killed_between_the_history_and_the_file(node: Node) -> None:
@@ -124,7 +132,69 @@ def test_a_file_that_others_changed_wins_and_old_tabs_must_reload(node: Node) ->
     assert node.on_disk() == ["by git"]
     assert node.in_store() == []
     assert not (node.data / ".preflight-lab" / "sessions.json").exists()
+    assert node.ids() == [("id-1", f"{node.data}/{NAME}")], "a tab of before is asked to reload"
     assert read_histories(node.data) == []
+
+
+def test_a_save_from_outside_just_before_the_end_becomes_a_named_copy(node: Node) -> None:
+    """By `git`, a terminal or a client beside the room: both contents stay, and the copy is told to people."""
+    (node.data / NAME).write_text(nbformat.writes(nbformat.from_dict(notebook("from outside"))))
+    restored = restore_documents(node.data, node.rtc)
+    assert restored.fates == {NAME: Fate.MISSED}
+    copy = restored.copies[NAME]
+    assert re.fullmatch(r"thesis \(conflict \d{4}-\d\d-\d\d \d\d-\d\d-\d\d\)\.ipynb", copy)
+    assert "from outside" in (node.data / copy).read_text()
+    assert node.on_disk() == node.in_store() == ["a = 1"]
+    at_start(str(node.data), str(node.rtc))
+    assert copies_of(node.rtc) == {}, "told once"
+
+
+def test_a_copy_of_the_start_is_a_conflict_for_the_panel(node: Node, tmp_path: Path) -> None:
+    (node.data / NAME).write_text(nbformat.writes(nbformat.from_dict(notebook("from outside"))))
+    at_start(str(node.data), str(node.rtc))
+    heard: list[dict[str, Any]] = []
+
+    def answer(request: dict[str, Any]) -> dict[str, Any]:
+        heard.append(request)
+        return {"ok": True}
+
+    listener = line.Listener(socket_path(tmp_path / "state"), answer)
+    listener.start()
+    try:
+        Keeper(node.data, tmp_path / "state", {"rtc": str(node.rtc)}).begin()
+    finally:
+        listener.stop()
+    assert heard == [{"cmd": "conflict", "path": NAME, "copy": copies_of(node.rtc)[NAME]}]
+
+
+def save_of_a_room(node: Node, most_bytes: int) -> None:
+    """The room's own save of a document whose history may be too large to travel."""
+    documents = Documents(node.data, lambda: [Room(node, NAME)], most_bytes=most_bytes)
+
+    async def save() -> History | None:
+        return await asyncio.create_task(FileLoader().save(documents, NAME, node.shared.get()))
+
+    history = asyncio.run(save())
+    assert history is not None
+    documents.write(history)
+
+
+def test_a_history_too_large_to_travel_asks_its_tabs_to_reload(node: Node) -> None:
+    save_of_a_room(node, most_bytes=10)
+    (node.data / ".preflight-lab" / "sessions.json").write_text("{}")
+    assert next(folder_of(node.data).iterdir()).stat().st_size < 1000
+    assert node.restored() == {NAME: Fate.LOST}
+    assert node.on_disk() == ["a = 1"]
+    assert node.in_store() == [], "the document starts from the file: nothing is merged"
+    assert node.ids() == [("id-1", f"{node.data}/{NAME}")]
+    assert not (node.data / ".preflight-lab" / "sessions.json").exists()
+
+
+def test_a_large_document_goes_on_when_jupyterlab_alone_was_restarted(node: Node) -> None:
+    node.restored()
+    save_of_a_room(node, most_bytes=10)
+    assert node.restored() == {NAME: Fate.SAME}
+    assert node.in_store() == node.on_disk() == ["a = 1"]
 
 
 def test_a_deleted_notebook_does_not_come_back(node: Node) -> None:
@@ -174,9 +244,12 @@ def test_histories_that_nobody_has_open_are_forgotten(node: Node) -> None:
 def test_a_torn_history_harms_nothing(node: Node) -> None:
     path = next(folder_of(node.data).iterdir())
     path.write_bytes(path.read_bytes()[:-20])
-    assert node.restored() == {}
+    (node.data / ".preflight-lab" / "sessions.json").write_text("{}")
+    assert node.restored() == {NAME: Fate.LOST}
     assert node.on_disk() == ["a = 1"]
     assert node.in_store() == []
+    assert node.ids() == [("id-1", f"{node.data}/{NAME}")], "a tab of before reaches the server"
+    assert not (node.data / ".preflight-lab" / "sessions.json").exists(), "which asks it to reload"
 
 
 def test_the_store_is_the_librarys(node: Node, tmp_path: Path) -> None:

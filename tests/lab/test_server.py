@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import stat
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
 
+from preflight.lab.identity import PasswordLogin
 from preflight.lab.launch import LabSettings, places_of, prepare
 from tests.support.jupyter import Lab, Password, notebook, running_lab
 from tests.support.wait import until
@@ -34,7 +35,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
 def test_login_over_both_families(lab: Lab, host: str) -> None:
-    assert requests.get(lab.url("/api/contents", host), timeout=5).status_code == 403
+    assert requests.get(lab.url("/api/contents", host), timeout=60).status_code == 403
     client = lab.login(host=host)
     assert client.call("GET", "/api/contents").status_code == 200
     page = client.call("GET", "/lab")
@@ -171,29 +172,39 @@ def test_guessers_are_slowed_down_and_do_not_slow_others(tmp_path: Path) -> None
 
         def guess() -> None:
             guesser = requests.Session()
-            guesser.get(lab.url("/login"), timeout=10)
+            guesser.get(lab.url("/login"), timeout=60)
             for n in range(6):
                 answer = guesser.post(
                     lab.url("/login"),
                     data={"password": f"wrong {n}", "_xsrf": guesser.cookies.get("_xsrf", "")},
-                    timeout=20,
+                    timeout=60,
                 )
                 statuses.append(answer.status_code)
 
         threads = [threading.Thread(target=guess) for _ in range(10)]
         for thread in threads:
             thread.start()
-        slowest_s = 0.0
         while any(thread.is_alive() for thread in threads):
-            began = time.monotonic()
-            assert requests.get(lab.url("/api"), timeout=5).status_code == 200
-            slowest_s = max(slowest_s, time.monotonic() - began)
+            assert requests.get(lab.url("/api"), timeout=60).status_code == 200
         for thread in threads:
             thread.join()
         assert set(statuses) == {401, 429}
         assert statuses.count(401) <= 16, "6 an address, and those already waiting"
-        assert slowest_s < 0.5, "was over 1 s with Jupyter's own login"
         assert client.call("GET", "/api/contents").status_code == 200, "who is logged in stays so"
+
+
+def test_passwords_are_checked_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With Jupyter's own login ten guessers pushed `/api` from 19 ms to over 1 s."""
+    login = PasswordLogin()
+    seen: list[str] = []
+
+    def check(typed: str) -> bool:
+        seen.append(threading.current_thread().name)
+        return False
+
+    monkeypatch.setattr(login, "passwd_check", check)
+    assert asyncio.run(login.check(None, "guess")) is None
+    assert [name.rpartition("_")[0] for name in seen] == ["login"]
 
 
 def test_sockets_of_another_origin_are_refused(lab: Lab) -> None:
@@ -212,23 +223,23 @@ def test_sockets_of_another_origin_are_refused(lab: Lab) -> None:
     )
     assert answer.status_code == 403
     client.call("DELETE", f"/api/kernels/{kernel}")
-    assert client.session.post(lab.url("/api/kernels"), json={"name": "python3"}, timeout=5).status_code == 403, (
+    assert client.session.post(lab.url("/api/kernels"), json={"name": "python3"}, timeout=60).status_code == 403, (
         "no XSRF"
     )
-    until(lambda: client.call("GET", "/api/kernels").json() == [], 10)
+    until(lambda: client.call("GET", "/api/kernels").json() == [], 60)
 
 
 def test_behind_a_tls_proxy_the_cookie_is_secure(lab: Lab) -> None:
     """The gateway ends TLS, keeps Host, and says so."""
     outside = {"Host": "x.salad.cloud", "X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9"}
-    first = requests.get(lab.url("/login"), headers=outside, timeout=10)
+    first = requests.get(lab.url("/login"), headers=outside, timeout=60)
     token = first.cookies.get("_xsrf", "") or first.headers["Set-Cookie"].split("_xsrf=")[1].split(";")[0]
     answer = requests.post(
         lab.url("/login"),
         headers=outside | {"Cookie": f"_xsrf={token}", "Origin": "https://x.salad.cloud"},
         data={"password": "correct horse", "_xsrf": token},
         allow_redirects=False,
-        timeout=20,
+        timeout=60,
     )
     assert answer.status_code == 302
     assert "Secure" in answer.headers["Set-Cookie"]

@@ -21,7 +21,7 @@ async function open(options) {
 
 async function addPage(context) {
   const page = await context.newPage();
-  page.setDefaultTimeout(20000);
+  page.setDefaultTimeout(90000);
   const log = { requests: [], errors: [], dialogs: [] };
   page.on('request', request => log.requests.push(request.url()));
   page.on('pageerror', error => log.errors.push(String(error)));

@@ -80,10 +80,10 @@ class Page:
 
     def ready(self) -> None:
         """Until JupyterLab is drawn."""
-        self.wait("#jupyterlab-splash", "detached", 40)
-        self.wait(".jp-LabShell", "visible", 40)
+        self.wait("#jupyterlab-splash", "detached", 90)
+        self.wait(".jp-LabShell", "visible", 90)
 
-    def wait(self, selector: str, state: str = "visible", timeout_s: float = 20) -> None:
+    def wait(self, selector: str, state: str = "visible", timeout_s: float = 90) -> None:
         """Until an element is visible | hidden | attached | detached."""
         self.do("waitForSelector", selector, {"state": state, "timeout": timeout_s * 1000})
 
@@ -104,7 +104,7 @@ class Page:
             self.do("click", ".jp-Dialog .jp-Dialog-button >> nth=-1")
             self.do("waitForTimeout", 200)
 
-    def click_through(self, selector: str, tries: int = 15) -> None:
+    def click_through(self, selector: str, tries: int = 60) -> None:
         """Click, however many dialogs come up in between."""
         for _ in range(tries):
             self.dismiss()

@@ -65,23 +65,23 @@ class Client:
         self.session.trust_env = False
 
     def post_login(self, password: str) -> requests.Response:
-        self.session.get(self.root + "/login", timeout=10)
+        self.session.get(self.root + "/login", timeout=60)
         return self.session.post(
             self.root + "/login",
             data={"password": password, "_xsrf": self.session.cookies.get("_xsrf", "")},
             allow_redirects=False,
-            timeout=20,
+            timeout=60,
         )
 
     def call(self, verb: str, path: str, **options: Any) -> requests.Response:
         headers = {"X-XSRFToken": self.session.cookies.get("_xsrf", "")} | options.pop("headers", {})
-        return self.session.request(verb, self.root + path, headers=headers, timeout=30, **options)
+        return self.session.request(verb, self.root + path, headers=headers, timeout=90, **options)
 
     def save(self, path: str, content: Any, kind: str = "notebook") -> requests.Response:
         model = {"type": kind, "content": content, "format": "json" if kind == "notebook" else "text"}
         return self.call("PUT", f"/api/contents/{path}", json=model)
 
-    def run(self, code: str, timeout_s: float = 40.0, kernel: str = "python3") -> str:
+    def run(self, code: str, timeout_s: float = 90.0, kernel: str = "python3") -> str:
         """Run code in a fresh kernel through the websocket, as a notebook does; its stdout."""
         made = self.call("POST", "/api/kernels", json={"name": kernel})
         assert made.status_code == 201, made.text
@@ -123,7 +123,7 @@ def running_lab(
         )
     lab = Lab(launch, chosen, process, log)
     try:
-        until(lambda: _answers(lab), 40)
+        until(lambda: _answers(lab), 90)
         yield lab
     finally:
         stop(process)

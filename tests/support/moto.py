@@ -59,6 +59,15 @@ class S3Server:
         return True
 
 
+def stored(server: S3Server, bucket: str, key: str) -> bytes:
+    """An object's content; b"" while it is not there."""
+    asked = server.client()
+    try:
+        return bytes(asked.get_object(Bucket=bucket, Key=key)["Body"].read())
+    except asked.exceptions.NoSuchKey:
+        return b""
+
+
 def client(endpoint: str, key: str, secret: str) -> Any:
     """A boto3 client that neither retries nor reads this machine's settings."""
     return botocore.session.Session().create_client(

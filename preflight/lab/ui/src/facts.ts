@@ -101,6 +101,11 @@ export function rows(value: unknown): readonly Row[] {
   return Array.isArray(value) ? value.filter((row): row is Row => typeof row === 'object' && row !== null) : [];
 }
 
+/** A list of texts in an answer of unknown shape. */
+export function names(value: unknown): readonly string[] {
+  return Array.isArray(value) ? value.filter((name): name is string => typeof name === 'string') : [];
+}
+
 /** A field as text; "" when it is not there. */
 export function text(row: Row, name: string): string {
   const value = row[name];

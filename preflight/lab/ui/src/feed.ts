@@ -5,6 +5,12 @@ import { ServerConnection, type ServiceManager } from '@jupyterlab/services';
 import { Signal, type ISignal } from '@lumino/signaling';
 
 import type { Answer, Packages, Snapshot, SyncSeen } from './facts';
+import type { Tone } from './words';
+
+export interface Said {
+  readonly tone: Tone;
+  readonly text: string;
+}
 
 const STATUS_EVENT = 'https://preflight-lab.example/events/status/v1';
 /** The slow facts (memory, GPU, report) while the panel is open; the sync itself is pushed. */
@@ -65,6 +71,16 @@ export class Feed {
     }
   }
 
+  /** What the last errand came to, for the panel. */
+  get said(): Said | null {
+    return this._said;
+  }
+
+  say(tone: Tone, text: string): void {
+    this._said = { tone, text };
+    this._changed.emit();
+  }
+
   /** Ask for one of the server's actions; never throws: silence is an answer with `ok: false`. */
   async act(action: string, fields: { [name: string]: string } = {}): Promise<Answer> {
     try {
@@ -106,4 +122,5 @@ export class Feed {
   private _packages: Packages | null = null;
   private _heardAt = performance.now();
   private _connected = true;
+  private _said: Said | null = null;
 }

@@ -7,7 +7,7 @@ import { Feed } from './feed';
 import { markFiles } from './marks';
 import { icon, Panel } from './panel';
 import { StatusItem } from './statusitem';
-import { words } from './words';
+import { count, words } from './words';
 
 const CATEGORY = 'Preflight';
 const COMMANDS = { flush: 'preflight:flush', move: 'preflight:move', show: 'preflight:show' };
@@ -59,19 +59,23 @@ function activate(
 
 /** Save open documents, then wait until the bucket has everything. */
 async function flush(app: JupyterFrontEnd, feed: Feed): Promise<boolean> {
+  feed.say('busy', 'Saving everything…');
   if (app.commands.hasCommand('docmanager:save-all')) {
     await app.commands.execute('docmanager:save-all');
   }
-  const id = Notification.emit('Saving everything…', 'in-progress', { autoClose: false });
   const answer = await feed.act('flush');
   const unsaved = Number(answer['unsaved_count'] ?? 0);
   const done = answer.ok && unsaved === 0;
-  Notification.update({
-    id,
-    type: done ? 'success' : 'error',
-    message: done ? 'Everything is in the bucket.' : `Not everything is saved: ${answer.why || `${unsaved} files wait`}`,
-    autoClose: done ? 4000 : false
-  });
+  // The panel keeps what was said; the notification is for those who do not see the panel. A fresh one, never an update
+  // of one that may not be drawn yet: JupyterLab then shows the old text for ever.
+  if (done) {
+    feed.say('ok', `Everything was in the bucket at ${new Date().toLocaleTimeString()}.`);
+    Notification.success('Everything is in the bucket.', { autoClose: 4000 });
+  } else {
+    const why = `Not everything is saved: ${answer.why || `${count(unsaved, 'file')} still wait`}`;
+    feed.say('bad', why);
+    Notification.error(why, { autoClose: false });
+  }
   return done;
 }
 
@@ -87,11 +91,16 @@ async function move(app: JupyterFrontEnd, feed: Feed): Promise<void> {
   if (!asked.button.accept || !(await flush(app, feed))) {
     return;
   }
+  feed.say('busy', 'Everything is saved; it is verified, then the platform is asked for another node…');
   const answer = await feed.act('move');
   if (answer.ok) {
-    Notification.info('The platform was asked for another node. This page reconnects by itself.', { autoClose: false });
+    const done = 'The platform was asked for another node. This page reconnects by itself.';
+    feed.say('ok', done);
+    Notification.info(done, { autoClose: false });
   } else {
-    Notification.error(`This node was not given back: ${answer.why ?? 'no reason was given'}`, { autoClose: false });
+    const why = `This node was not given back: ${answer.why ?? 'no reason was given'}`;
+    feed.say('bad', why);
+    Notification.error(why, { autoClose: false });
   }
 }
 

@@ -32,7 +32,8 @@ export class Panel extends Widget {
     this.addClass('pf-panel');
     this.node.setAttribute('role', 'region');
     this.node.setAttribute('aria-label', 'What is saved, and this node');
-    this.node.append(this.head, ...this.parts.values());
+    this.said.hidden = true;
+    this.node.append(this.head, this.said, ...this.parts.values());
     feed.changed.connect(this.redraw, this);
   }
 
@@ -59,6 +60,7 @@ export class Panel extends Widget {
         said.advice ? element('p', { cls: 'pf-advice' }, said.advice) : ''
       );
     }
+    this.say();
     const status = this.feed.sync?.status;
     this.part('saving', status, () => this.saving());
     this.part('held', status?.held, () => this.held());
@@ -67,6 +69,15 @@ export class Panel extends Widget {
     this.part('packages', this.feed.packages, () => this.packages());
     this.part('now', [this.feed.snapshot?.memory, this.feed.snapshot?.disk, this.feed.snapshot?.gpus], () => this.now());
     this.part('node', this.feed.snapshot?.report, () => this.nodeFacts());
+  }
+
+  private say(): void {
+    const told = this.feed.said;
+    if (told && this.said.textContent !== told.text) {
+      this.said.textContent = told.text;
+      this.said.dataset['tone'] = told.tone;
+      this.said.hidden = false;
+    }
   }
 
   /** Redraw a part only when its facts changed: focus and selection stay where they are. */
@@ -122,7 +133,7 @@ export class Panel extends Widget {
     return [
       element('h3', {}, `Deletes held back: ${status.held_count}`),
       element('p', {}, 'So many files vanished at once that this may be an accident. They are still in the bucket.'),
-      element('div', { cls: 'pf-row' }, button('I meant it: delete them', () => void this.act('release'))),
+      element('div', { cls: 'pf-row' }, button('I meant it: delete them', () => void this.act('release', 'The deletes go ahead; the bucket keeps what it deletes for 30 days.'))),
       list('', status.held.map(row => `${text(row, 'path')} ${text(row, 'why')}`))
     ];
   }
@@ -142,7 +153,7 @@ export class Panel extends Widget {
   private conflict(row: Row): HTMLElement {
     const path = text(row, 'path');
     const copy = text(row, 'copy');
-    const keep = (which: string): void => void this.act('keep', { path, copy, keep: which });
+    const keep = (which: string): void => void this.act('keep', 'One version is kept; the other is among the deleted files soon.', { path, copy, keep: which });
     return element(
       'div',
       { cls: 'pf-card', role: 'group', label: `Conflict: ${path}` },
@@ -173,7 +184,7 @@ export class Panel extends Widget {
                   'li',
                   {},
                   `${text(row, 'path')} `,
-                  button('Bring back', () => void this.act('bring_back', {
+                  button('Bring back', () => void this.act('bring_back', `${text(row, 'path')} is back.`, {
                     path: text(row, 'path'),
                     deleted_at: text(row, 'deleted_at')
                   }), {
@@ -254,19 +265,21 @@ export class Panel extends Widget {
   }
 
   private async look(): Promise<void> {
-    const answer = await this.act('trash');
+    const answer = await this.feed.act('trash');
     if (answer.ok) {
       this.trashed = [...rows(answer['trash'])].reverse().slice(0, 100);
       this.redraw();
+    } else {
+      this.feed.say('bad', `The deleted files cannot be listed: ${answer.why ?? 'no reason was given'}`);
     }
   }
 
-  private async act(action: string, fields: { [name: string]: string } = {}): Promise<Answer> {
+  private async act(action: string, done: string, fields: { [name: string]: string } = {}): Promise<Answer> {
     const answer = await this.feed.act(action, fields);
-    this.said.textContent = answer.ok ? 'Done.' : `Not done: ${answer.why ?? 'no reason was given'}`;
-    this.said.dataset['tone'] = answer.ok ? 'ok' : 'bad';
-    if (!this.said.isConnected) {
-      this.head.after(this.said);
+    if (answer.ok) {
+      this.feed.say('ok', done);
+    } else {
+      this.feed.say('bad', `Not done: ${answer.why ?? 'no reason was given'}`);
     }
     if (action === 'bring_back' && answer.ok) {
       await this.look();
