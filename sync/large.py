@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import threading
+import zlib
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -35,17 +36,17 @@ def part_bytes_for(size: int, least: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Digests:
-    whole: bytes
-    parts: tuple[bytes, ...]
+    whole: bytes  # MD5
+    parts: tuple[int, ...]  # CRC-32: only compared with what the same process reads again
 
 
 def _hash(reading: Reading, part_bytes: int) -> _Digests:
     whole = hashlib.md5()
-    parts: list[bytes] = []
+    parts: list[int] = []
     for at in range(0, reading.entry.size, part_bytes):
         piece = reading.read_at(at, min(part_bytes, reading.entry.size - at))
         whole.update(piece)
-        parts.append(hashlib.md5(piece).digest())
+        parts.append(zlib.crc32(piece))
     reading.check()
     return _Digests(whole.digest(), tuple(parts))
 
@@ -65,7 +66,7 @@ def send_large(task: Task, world: World, reading: Reading, entry: Entry) -> Outc
     if reading.is_racy():
         return Later(task.path, "it was written a moment ago")
     meta = meta_of(entry) | {"md5chksum": base64.b64encode(digests.whole).decode()}
-    upload, done = _resume(task, world, key, digests, part_bytes)
+    upload, done = _resume(task, world, key, reading, digests, part_bytes)
     if not upload:
         world.permit()
         upload = store.start_upload(key, meta=meta)
@@ -90,7 +91,9 @@ def send_large(task: Task, world: World, reading: Reading, entry: Entry) -> Outc
     return Saved(task.path, Row(entry, info.version, size, digests.whole), was_sent=True, copies=tuple(copies))
 
 
-def _resume(task: Task, world: World, key: str, digests: _Digests, part_bytes: int) -> tuple[str, dict[int, Part]]:
+def _resume(
+    task: Task, world: World, key: str, reading: Reading, digests: _Digests, part_bytes: int
+) -> tuple[str, dict[int, Part]]:
     """The unfinished upload of this very content, if the journal noted one, and the parts the server has."""
     if task.note is None:
         return "", {}
@@ -105,16 +108,24 @@ def _resume(task: Task, world: World, key: str, digests: _Digests, part_bytes: i
         return "", {}
     whole = {p.number: p for p in found if 0 < p.number <= len(digests.parts)}
     if world.store.facts.etag_is_md5:
-        whole = {n: p for n, p in whole.items() if p.version.strip('"') == digests.parts[n - 1].hex()}
+        for number, part in list(whole.items()):
+            body = reading.read_at(*_span(number, part_bytes, reading.entry.size))
+            if part.version.strip('"') != hashlib.md5(body).hexdigest():
+                del whole[number]
     return upload, whole
+
+
+def _span(number: int, part_bytes: int, size: int) -> tuple[int, int]:
+    """Where part `number` begins, and how long it is."""
+    at = (number - 1) * part_bytes
+    return at, min(part_bytes, size - at)
 
 
 def _send_part(
     world: World, key: str, upload: str, number: int, reading: Reading, part_bytes: int, digests: _Digests
 ) -> Part:
-    at = (number - 1) * part_bytes
-    body = reading.read_at(at, min(part_bytes, reading.entry.size - at))
-    if hashlib.md5(body).digest() != digests.parts[number - 1]:
+    body = reading.read_at(*_span(number, part_bytes, reading.entry.size))
+    if zlib.crc32(body) != digests.parts[number - 1]:
         raise Unstable("The file changed while it was sent", where=key)
     world.spend(len(body))
     world.permit()
@@ -167,6 +178,8 @@ def fetch_large(key: str, remote: Remote, temp: str, world: World) -> tuple[Obje
     count = -(-info.size // step)
     with world.files.temp(temp, keep=True) as file, world.files.temp(f"{temp}.parts", keep=True) as marks:
         have = marks.read()[:count].ljust(count, b"\0")
+        file.truncate(info.size)
+        follower = _Follower(file, lock, step, have)
 
         def get(number: int) -> None:
             body = store.get_range(key, number * step, min(step, info.size - number * step), if_version=info.version)
@@ -177,13 +190,11 @@ def fetch_large(key: str, remote: Remote, temp: str, world: World) -> tuple[Obje
                 _write_all(file, body)
                 marks.seek(number)
                 marks.write(b"\1")
+            follower.follow(number)
 
         world.side_by_side([partial(get, n) for n in range(count) if have[n] != 1])
-        file.truncate(info.size)
-        digest = hashlib.md5()
-        file.seek(0)
-        while piece := file.read(step):
-            digest.update(piece)
+        follower.finish()
+    digest = follower.digest
     stated = md5_of(store, key, info)
     if stated is not None and stated != digest.digest():
         world.files.discard(temp)
@@ -191,6 +202,43 @@ def fetch_large(key: str, remote: Remote, temp: str, world: World) -> tuple[Obje
         raise Corrupt("The object arrived damaged", where=key)
     world.files.discard(f"{temp}.parts")
     return info, digest.digest()
+
+
+class _Follower:
+    """The digest of a file whose ranges arrive in any order: it follows them while others are still on their way."""
+
+    def __init__(self, file: Any, lock: threading.Lock, step: int, have: bytes) -> None:
+        self._file = file
+        self._lock = lock  # of the file's position
+        self._step = step
+        self._have = {number for number, mark in enumerate(have) if mark}
+        self._next = 0
+        self._is_busy = False
+        self.digest = hashlib.md5()
+
+    def follow(self, number: int) -> None:
+        """Range `number` is in the file. Whoever finds the next one there takes the digest on, one at a time."""
+        with self._lock:
+            self._have.add(number)
+            if self._is_busy:
+                return
+            self._is_busy = True
+        self._go_on()
+
+    def finish(self) -> None:
+        """All ranges are in the file, and nobody else follows."""
+        self._go_on()
+
+    def _go_on(self) -> None:
+        while True:
+            with self._lock:
+                if self._next not in self._have:
+                    self._is_busy = False
+                    return
+                self._file.seek(self._next * self._step)
+                piece = self._file.read(self._step)
+                self._next += 1
+            self.digest.update(piece)
 
 
 def _write_all(file: Any, body: bytes) -> None:
