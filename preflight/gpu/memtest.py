@@ -8,7 +8,7 @@ than the best one, do not count as GPU memory, and are left out of the test.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from preflight.gpu.cuda import OUT_OF_MEMORY, Driver
@@ -16,8 +16,9 @@ from preflight.gpu.kernels import FOUND_WORDS, Kernels
 from preflight.gpu.stages import CallFailed, Story
 
 CHUNK_BYTES = 256 << 20
-_LAUNCH_BYTES = 64 << 20  # at the 0.8 GB/s of a spilled chunk behind one PCIe lane this takes 80 ms
-_FAST_BYTES_PER_S = 10e9
+_FIRST_BYTES = 64 << 20  # while nothing is measured: at the 0.8 GB/s of memory behind one PCIe lane this takes 80 ms
+_LEAST_BYTES = 64 << 10
+_LAUNCH_S = 0.1  # what a launch is sized for by the last measurement: a card that throttles stays below 0.2 s
 _SPILLED_SHARE = 0.1
 _WORD = 4
 # (kind, seed) of reference.pattern_word: address, hash, its complement, walking bit, modulo-20 twice, zeros, ones.
@@ -26,6 +27,7 @@ _MORE_PATTERNS = tuple((6, offset) for offset in range(20)) + tuple((3, shift) f
 _RETRIES = 2
 _RESIDENCY_S = 2.0
 _QUEUED_CHUNKS = 16
+_QUEUED_S = 0.25
 _MOST_SUSPECTS = 4
 
 
@@ -34,11 +36,12 @@ class _Chunk:
     address: int
     size_bytes: int
     first_word: int  # of all memory under test, so that a wrong word has one number
-    speed: float = 0.0  # bytes/s of a fill
+    speed: float = 0.0  # bytes/s of a fill; 0: not known
 
-    def launches(self) -> Iterator[tuple[int, int, int]]:
-        """(address, size, first word) of pieces none of which keeps the card busy for 0.2 s."""
-        step = self.size_bytes if self.speed > _FAST_BYTES_PER_S else _LAUNCH_BYTES
+    def launches(self, bytes_per_s: float) -> Iterator[tuple[int, int, int]]:
+        """(address, size, first word) of pieces none of which keeps a card of this speed busy for long."""
+        step = int(bytes_per_s * _LAUNCH_S) & ~0xFFFF if bytes_per_s > 0.0 else _FIRST_BYTES
+        step = min(max(step, _LEAST_BYTES), self.size_bytes)
         for offset in range(0, self.size_bytes, step):
             yield self.address + offset, min(step, self.size_bytes - offset), self.first_word + offset // _WORD
 
@@ -69,6 +72,8 @@ class MemoryTest:
         self._budget_s = budget_s
         self._patterns = PATTERNS + (_MORE_PATTERNS if thorough else ())
         self._found = driver.allocate(4096)
+        self._begin, self._end = driver.event(), driver.event()
+        self._lately = 0.0  # bytes/s of the last pieces that were waited for; 0: not known
 
     def run(self, free_bytes: int) -> None:
         """Tells `memory_taken`, `memory_resident` and `memory_tested`."""
@@ -122,21 +127,25 @@ class MemoryTest:
         }
 
     def _fill_speed(self, chunk: _Chunk) -> float:
-        begin, end = self._driver.event(), self._driver.event()
-        begin.record()
+        self._begin.record()
         self._fill(chunk, 1, 1)
-        end.record()
-        took_s = end.seconds_since(begin)
+        self._end.record()
+        took_s = self._end.seconds_since(self._begin)
         self._story.alive()
-        return chunk.size_bytes / took_s if took_s > 0.0 else 0.0
+        self._lately = chunk.size_bytes / took_s if took_s > 0.0 else 0.0
+        return self._lately
 
     def _fill(self, chunk: _Chunk, kind: int, seed: int) -> None:
-        for address, size, first in chunk.launches():
+        for address, size, first in chunk.launches(self._speed(chunk)):
             self._kernels.fill(address, size, first, kind, seed)
 
     def _check(self, chunk: _Chunk, kind: int, seed: int) -> None:
-        for address, size, first in chunk.launches():
+        for address, size, first in chunk.launches(self._speed(chunk)):
             self._kernels.check(address, size, first, kind, seed, self._found)
+
+    def _speed(self, chunk: _Chunk) -> float:
+        """Bytes/s to size a launch by: the worse of what this chunk showed and what was seen last; 0: not known."""
+        return min((speed for speed in (chunk.speed, self._lately) if speed > 0.0), default=0.0)
 
     def _test(self, chunks: list[_Chunk]) -> dict[str, object]:
         began_s = time.perf_counter()
@@ -145,13 +154,9 @@ class MemoryTest:
         for kind, seed in self._patterns:
             if done and time.perf_counter() - began_s > self._budget_s * done / (done + 1):
                 break  # another pattern would not end in time
-            for number, chunk in enumerate(chunks):
-                self._fill(chunk, kind, seed)
-                self._pace(number)
+            self._each(chunks, lambda chunk, kind=kind, seed=seed: self._fill(chunk, kind, seed))  # type: ignore[misc]
             self._driver.zero(self._found, FOUND_WORDS)
-            for number, chunk in enumerate(chunks):
-                self._check(chunk, kind, seed)
-                self._pace(number)
+            self._each(chunks, lambda chunk, kind=kind, seed=seed: self._check(chunk, kind, seed))  # type: ignore[misc]
             wrong = self._driver.words(self._found, FOUND_WORDS)[0]
             done += 1
             self._story.alive()
@@ -166,11 +171,26 @@ class MemoryTest:
             "suspects": [self._describe(suspect) for suspect in suspects[:_MOST_SUSPECTS]],
         }
 
-    def _pace(self, number: int) -> None:
-        """Waits now and then, so that slow memory is not taken for a hang."""
-        if number % _QUEUED_CHUNKS == _QUEUED_CHUNKS - 1:
-            self._driver.synchronize()
-            self._story.alive()
+    def _each(self, chunks: Sequence[_Chunk], queue: Callable[[_Chunk], None]) -> None:
+        """Queue work for every chunk; wait now and then, so that slow memory is not taken for a hang and what it has
+        become is known."""
+        batch: list[_Chunk] = []
+        for chunk in chunks:
+            batch.append(chunk)
+            queued_s = sum(one.size_bytes / max(self._speed(one), 1.0) for one in batch)
+            if len(batch) == _QUEUED_CHUNKS or queued_s > _QUEUED_S or chunk is chunks[-1]:
+                self._wait_for(batch, queue)
+                batch = []
+
+    def _wait_for(self, batch: Sequence[_Chunk], queue: Callable[[_Chunk], None]) -> None:
+        self._begin.record()
+        for chunk in batch:
+            queue(chunk)
+        self._end.record()
+        took_s = self._end.seconds_since(self._begin)
+        self._lately = sum(chunk.size_bytes for chunk in batch) / took_s if took_s > 0.0 else 0.0
+        self._driver.synchronize()
+        self._story.alive()
 
     def _locate(self, chunks: list[_Chunk], kind: int, seed: int) -> list[_Suspect]:
         """Which chunks are wrong: looked at again as they stand, then written and looked at twice more."""

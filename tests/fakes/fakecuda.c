@@ -12,6 +12,8 @@
  * PREFLIGHT_CUDA_FAKE_COMPAT "1": error 804 while a folder named compat is in LD_LIBRARY_PATH
  * PREFLIGHT_CUDA_FAKE_CORRUPT "h2d" or "d2h": every large copy that way damages a byte
  * PREFLIGHT_CUDA_FAKE_SAID_TOTAL, _SAID_FREE: what cuMemGetInfo tells instead of the memory that there is
+ * PREFLIGHT_CUDA_FAKE_SLOWING "0.8:0.1": each second of work leaves 0.8 of the speed, down to a tenth
+ * PREFLIGHT_CUDA_FAKE_LONGEST a path: the device seconds of the longest launch so far
  * Numbers: …_TOTAL _FREE (bytes) _RESIDENT (bytes of the card beyond which memory is the host's: slow)
  *   _H2D _D2H _MEMORY _SPILLED (bytes a second) _COMPUTE (share of the peak) _CUDA _COUNT _CC _NAME _SM _KHZ
  */
@@ -127,6 +129,24 @@ static void flip(void) {
     if (strtol(told, &end, 0) != checks || *end != ':') return;
     uint32_t *word = card_word(end + 1, &end);
     if (word && *end == ':') *word ^= (uint32_t)strtoul(end + 1, NULL, 0);
+}
+
+/* A card that gets hotter the longer it works: its share of the full speed by now. */
+static double share(void) {
+    const char *told = getenv(P "SLOWING");
+    char *end;
+    if (!told || !faults) return 1.0;
+    double each_s = strtod(told, &end), least = *end == ':' ? strtod(end + 1, NULL) : 0.0;
+    double now = pow(each_s, now_s - 1.0);
+    return now > least ? now : least;
+}
+static void note_launch(double took_s) {
+    static double longest_s;
+    const char *path = getenv(P "LONGEST");
+    if (!path || took_s <= longest_s) return;
+    longest_s = took_s;
+    FILE *file = fopen(path, "w");
+    if (file) fprintf(file, "%.6f\n", took_s), fclose(file);
 }
 
 static double memory_speed(const void *at) {
@@ -305,7 +325,7 @@ static void run_burn(uint32_t *out, uint32_t threads, uint32_t iterations) {
         out[threads / 2] ^= 0x100;
         wrong_done = 1;
     }
-    now_s += 16.0 * threads * iterations / (peak * number(P "COMPUTE", 0.9));
+    now_s += 16.0 * threads * iterations / (peak * number(P "COMPUTE", 0.9) * share());
 }
 
 int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
@@ -317,6 +337,7 @@ int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsign
     if (memory < arena || memory >= arena + total) return 700;
     uint32_t n = *(uint32_t *)p[1];
 #define W(i) (*(uint32_t *)p[i])
+    double began_s = now_s;
     now_s += 5e-6;
     if (function == NAMES[2]) {
         run_burn((uint32_t *)memory, n, W(2));
@@ -329,8 +350,9 @@ int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsign
             flip();
             preflight_check((quad *)memory, n, W(2), W(3), W(4), *(uint32_t **)p[5]);
         }
-        now_s += 16.0 * n / memory_speed(memory);
+        now_s += 16.0 * n / (memory_speed(memory) * share());
     }
+    note_launch(now_s - began_s);
     stick();
     return 0;
 }

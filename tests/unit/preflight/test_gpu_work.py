@@ -89,6 +89,22 @@ def test_launches_stay_short() -> None:
         assert launch_s <= 0.2 or compute == "0.02"
 
 
+@pytest.mark.parametrize(
+    "slow",
+    [
+        {"SLOWING": "0.05:0.01", "KHZ": "10000"},  # computing: after half a second at a fifth of the speed
+        {"SLOWING": "0.5:0.05", "MEMORY": "40e6", "KHZ": "10000"},  # memory that was slow and gets slower
+    ],
+)
+def test_launches_stay_short_on_a_card_that_throttles(slow: dict[str, str], tmp_path: Path) -> None:
+    longest = tmp_path / "longest"
+    where = context(card(**slow, LONGEST=str(longest)))
+    for name in ("gpu.compute", "gpu.compute_errors", "gpu.memory_errors"):
+        outcome(name, where)
+    assert 0.02 < float(longest.read_text()) <= 0.2
+    assert rejecting(where) == []
+
+
 def test_a_stuck_bit_is_found_at_its_word_and_rejects() -> None:
     where = context(card(STUCK="0xabcde:0x10"))
     assert rejecting(where) == ["gpu.memory_errors"]
