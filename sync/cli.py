@@ -6,15 +6,16 @@ import json
 import os
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from sync.clock import SystemClock
-from sync.control import call, is_running
-from sync.errors import BadSettings, SyncError, Transient
+from sync.control import call
+from sync.errors import SyncError, Transient
 from sync.logs import set_up_logging
 from sync.names import stamp, unstamp
+from sync.orders import TIMEOUT_S, ask_or_do, settings_or_exit, tell, with_store
 from sync.settings import SyncSettings
 from sync.status import STALE_AFTER_S, State, Status, read_status
 from sync.stores.cli import store_app
@@ -38,25 +39,6 @@ app.add_typer(store_app)
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 Timeout = Annotated[float, typer.Option(help="Seconds to wait at most.")]
-
-
-def settings_or_exit() -> SyncSettings:
-    """The settings of this process, or exit code 2 with every problem on its own line."""
-    try:
-        settings = SyncSettings.load(os.environ)
-    except BadSettings as bad:
-        for problem in bad.problems:
-            print(problem, file=sys.stderr)
-        raise typer.Exit(2) from bad
-    return settings
-
-
-def _with_store() -> SyncSettings:
-    settings = settings_or_exit()
-    if not settings.stores:
-        print("no bucket is configured: nothing is saved", file=sys.stderr)
-        raise typer.Exit(2)
-    return settings
 
 
 @app.callback(epilog=EXIT_CODES)
@@ -130,54 +112,34 @@ def _status_lines(found: Status, *, is_stale: bool) -> Iterable[str]:
     yield f"requests   {requests or '-'}; sent {found.bytes_sent} bytes, received {found.bytes_received} bytes"
 
 
-def _ask_or_do(settings: SyncSettings, request: dict[str, object], timeout_s: float) -> dict[str, Any]:
-    """The running child's answer; without one, a short life of our own that restores and pushes."""
-    from sync.child import run_child
-    from sync.progress import shown
-
-    with shown(settings.state_dir):
-        if is_running(settings.state_dir):
-            return call(settings.state_dir, {**request, "timeout_s": timeout_s}, timeout_s + 10.0)
-        code = run_child(settings, once=True, timeout_s=timeout_s)
-    return {"ok": code == 0, "exit": code}
-
-
-def _report(answer: dict[str, Any]) -> None:
-    if answer.get("why"):
-        print(answer["why"], file=sys.stderr)
-    for path in answer.get("unsaved", ()):
-        print(path)
-    raise typer.Exit(int(answer.get("exit", 0)))
-
-
 @app.command(epilog=EXIT_CODES)
-def flush(timeout: Timeout = 60.0, dry_run: DryRun = False, as_json: Json = False) -> None:
+def flush(timeout: Timeout = TIMEOUT_S["flush"], dry_run: DryRun = False, as_json: Json = False) -> None:
     """Save everything now; prints what could not be saved in time."""
-    settings = _with_store()
+    settings = with_store()
     if dry_run:
         _print_findings(_inspection(settings).would_push(), as_json=as_json)
         return
-    answer = _ask_or_do(settings, {"cmd": "flush"}, timeout)
+    answer = ask_or_do(settings, "flush", timeout)
     if as_json:
         print(json.dumps(answer))
         raise typer.Exit(int(answer["exit"]))
-    _report(answer)
+    raise typer.Exit(tell(answer))
 
 
 @app.command(epilog=EXIT_CODES)
-def pull(timeout: Timeout = 3600.0, dry_run: DryRun = False, as_json: Json = False) -> None:
+def pull(timeout: Timeout = TIMEOUT_S["pull"], dry_run: DryRun = False, as_json: Json = False) -> None:
     """Bring what is new in the bucket into the folder; local edits are kept."""
-    settings = _with_store()
+    settings = with_store()
     if dry_run:
         _print_findings(_inspection(settings).would_pull(), as_json=as_json)
         return
-    _report(_ask_or_do(settings, {"cmd": "pull"}, timeout))
+    raise typer.Exit(tell(ask_or_do(settings, "pull", timeout)))
 
 
 @app.command(epilog=EXIT_CODES)
 def release(timeout: Timeout = 30.0) -> None:
     """Let deletes go ahead that the guard holds back (the trash keeps the objects for 30 days)."""
-    settings = _with_store()
+    settings = with_store()
     answer = call(settings.state_dir, {"cmd": "release"}, timeout)
     print(f"{answer.get('released', 0)} deletes released")
     raise typer.Exit(int(answer["exit"]))
@@ -186,7 +148,7 @@ def release(timeout: Timeout = 30.0) -> None:
 @app.command(epilog=EXIT_CODES)
 def verify(as_json: Json = False) -> None:
     """Compare every file's content with the bucket; prints what is not saved as it is here."""
-    found = list(_inspection(_with_store()).verify())
+    found = list(_inspection(with_store()).verify())
     _print_findings(found, as_json=as_json)
     raise typer.Exit(3 if found else 0)
 
@@ -194,7 +156,7 @@ def verify(as_json: Json = False) -> None:
 @app.command(epilog=EXIT_CODES)
 def explain(path: str) -> None:
     """Why a file is, or is not, saved."""
-    settings = _with_store()
+    settings = with_store()
     inside = os.path.relpath(os.path.abspath(os.path.join(settings.data_dir, path)), settings.data_dir)
     if inside == ".." or inside.startswith("../"):
         print(f"{path} is not in the data folder {settings.data_dir}", file=sys.stderr)
@@ -205,7 +167,7 @@ def explain(path: str) -> None:
 @app.command(epilog=EXIT_CODES)
 def conflicts(as_json: Json = False) -> None:
     """Files whose other content is kept beside them; delete or rename the copy to settle one."""
-    found = read_status(_with_store().state_dir)
+    found = read_status(with_store().state_dir)
     rows = list(found.conflicts) if found else []
     if as_json:
         print(json.dumps(rows))
@@ -219,7 +181,7 @@ def trash(as_json: Json = False) -> None:
     """What was deleted in the last 30 days and can be brought back."""
     from sync.trash import discarded
 
-    found = list(discarded(_world(_with_store()).store))
+    found = list(discarded(_world(with_store()).store))
     if as_json:
         print(json.dumps([{"path": d.path, "deleted_at": d.at, "size": d.size} for d in found]))
         return
@@ -240,7 +202,7 @@ def restore(
     if at and until_s is None:
         print(f"--at {at}: must look like 20260131T235959Z", file=sys.stderr)
         raise typer.Exit(2)
-    world = _world(_with_store())
+    world = _world(with_store())
     found = newest(discarded(world.store), path, until_s)
     if not found:
         print(f"{path} is not in the trash", file=sys.stderr)

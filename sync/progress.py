@@ -7,11 +7,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from typing import TYPE_CHECKING
 
 from sync.status import State, Status, read_status
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 EVERY_S = 0.25
 
@@ -22,6 +23,9 @@ def shown(state_dir: Path) -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
     over = threading.Event()
     bars = Progress(
         TextColumn("{task.description}"),
