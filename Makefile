@@ -97,8 +97,8 @@ images-lock: ## write the images' lock files again (needs uv)
 	images/lock
 
 lock: ## write the lock files again (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --extra gpu --group build pyproject.toml -o requirements.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --extra gpu --group dev pyproject.toml -o requirements-dev.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --group build pyproject.toml -o requirements.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --group dev pyproject.toml -o requirements-dev.txt
 
 clean: ## remove what the targets made (never .local, which holds your data)
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache
