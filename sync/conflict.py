@@ -97,7 +97,7 @@ def resolve(task: Task, body: bytes, digest: bytes, meta: Mapping[str, str], wor
 
 
 def _same_marks(info: ObjectInfo, meta: Mapping[str, str]) -> bool:
-    return all(info.meta.get(name) == meta.get(name) for name in ("mode", "symlink"))
+    return all(info.meta.get(name) == meta.get(name) for name in ("mode", "mtime", "symlink"))
 
 
 def preserve(task: Task, info: ObjectInfo, world: World) -> Copy:

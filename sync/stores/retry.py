@@ -168,6 +168,8 @@ class Retrying:
     def put(self, key: str, body: bytes | Path, *, meta: Mapping[str, str], only_if: Precondition = ANY) -> ObjectInfo:
         def already() -> ObjectInfo | None:
             found = self.inner.head(key)
+            if any(found.meta.get(name) != value for name, value in meta.items()):
+                return None  # an earlier write of the same content may have had another mode
             md5 = found.md5 if found.md5 is not None else self._md5_of(key, found.version)
             return found if md5 == _md5_of_body(body) else None
 

@@ -94,6 +94,8 @@ class Person:
         path = self._at(self._rng.choice(("thesis.ipynb", "d/x.txt")))
         if not self._is_file(path):
             return self._write(path, self._text())
+        if not self._is_settled(path):
+            return None
         folder, _, name = path.rpartition("/")
         twin = f"{folder}/.~{name}"
         if self._disk.exists(twin):
@@ -117,6 +119,8 @@ class Person:
         """The server is killed after the truncation: the good copy is only in the twin."""
         path = self._at("thesis.ipynb")
         if not self._is_file(path) or not self._disk.find(path).content or self._rng.random() < 0.5:
+            return
+        if not self._is_settled(path):
             return
         twin = self._at(".~thesis.ipynb")
         if self._disk.exists(twin):
@@ -326,6 +330,10 @@ class Person:
         except OSError:
             return False
         return not node.is_dir and not node.is_link
+
+    def _is_settled(self, path: str) -> bool:
+        """Whether no other program is in the middle of writing it: two at once spoil it for everybody."""
+        return (path, bytes(self._disk.find(path).content)) in self._disk.states
 
     def _folder_of(self, path: str) -> None:
         here = ""
