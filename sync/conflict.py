@@ -80,7 +80,7 @@ def resolve(task: Task, body: bytes, digest: bytes, meta: Mapping[str, str], wor
         else:
             try:
                 same = is_same(world, key, info, len(body), digest)
-                if same and _same_marks(info, meta):
+                if same and same_marks(info, meta, ("mode", "mtime", "symlink")):
                     return Resolved(info, tuple(copies))
                 if not (same or key.endswith("/") or find_ours(world, key, info, task.ours)):
                     world.confirm()
@@ -96,8 +96,9 @@ def resolve(task: Task, body: bytes, digest: bytes, meta: Mapping[str, str], wor
     raise Transient("The object keeps changing", where=key)
 
 
-def _same_marks(info: ObjectInfo, meta: Mapping[str, str]) -> bool:
-    return all(info.meta.get(name) == meta.get(name) for name in ("mode", "mtime", "symlink"))
+def same_marks(info: ObjectInfo, meta: Mapping[str, str], names: Sequence[str]) -> bool:
+    """Whether an object carries what `meta` says under these names."""
+    return all(info.meta.get(name) == meta.get(name) for name in names)
 
 
 def preserve(task: Task, info: ObjectInfo, world: World) -> Copy:

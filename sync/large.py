@@ -11,11 +11,12 @@ import hashlib
 import json
 import threading
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sync.conflict import find_ours, is_same, md5_of, preserve
+from sync.conflict import find_ours, is_same, md5_of, preserve, same_marks
 from sync.errors import Corrupt, NotFound, PreconditionFailed, SyncError, Transient, Unstable
 from sync.files import Reading
 from sync.looks import meta_of, same_looks
@@ -79,7 +80,7 @@ def send_large(task: Task, world: World, reading: Reading, entry: Entry) -> Outc
         done.update((part.number, part) for part in sent)
         reading.check()
         parts = [done[n] for n in sorted(done)]
-        info, copies = _publish(task, world, key, upload, parts, digests.whole, size)
+        info, copies = _publish(task, world, key, upload, parts, digests.whole, size, meta)
     except Unstable:
         _abort(world, key, upload)
         world.note_upload(task.path, None)
@@ -133,7 +134,14 @@ def _send_part(
 
 
 def _publish(
-    task: Task, world: World, key: str, upload: str, parts: list[Part], digest: bytes, size: int
+    task: Task,
+    world: World,
+    key: str,
+    upload: str,
+    parts: list[Part],
+    digest: bytes,
+    size: int,
+    meta: Mapping[str, str],
 ) -> tuple[ObjectInfo, list[Copy]]:
     """Make the parts an object; foreign content under the name is preserved first."""
     only_if: Precondition = ABSENT if task.row is None else only_over(task.row.version)
@@ -149,10 +157,11 @@ def _publish(
             except NotFound:
                 only_if = ABSENT
                 continue
-            if is_same(world, key, info, size, digest):
+            same = is_same(world, key, info, size, digest)
+            if same and same_marks(info, meta, ("mode", "symlink")):
                 _abort(world, key, upload)
                 return info, copies
-            if find_ours(world, key, info, task.ours) is None:
+            if not same and find_ours(world, key, info, task.ours) is None:
                 world.confirm()
                 copies.append(preserve(task, info, world))
             only_if = only_over(info.version)

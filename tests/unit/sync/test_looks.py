@@ -92,3 +92,12 @@ def test_an_object_without_looks_gets_those_of_the_file(rig: Rig, tmp_path: Path
     other.write("plain.sh", "echo").chmod(0o755)
     other.work()
     assert meta(other, "plain.sh")["mode"] == "755"
+
+
+@pytest.mark.parametrize("size", [10, 9 * 1024 * 1024], ids=["small", "large"])
+def test_equal_content_that_somebody_put_there_meanwhile_gets_our_looks(rig: Rig, tmp_path: Path, size: int) -> None:
+    rig.foreign("same", b"x" * size)
+    rig.write("same", b"x" * size).chmod(0o755)
+    rig.sync()
+    assert meta(rig, "same")["mode"] == "755"
+    assert rig.objects() == {"run.sh", "same"}
