@@ -1,4 +1,7 @@
-"""Dashboard and alerts ask only for series that exist; Prometheus' own tool agrees where it is installed."""
+"""What is scraped holds to both formats, strictly read; dashboard and alerts ask only for series that exist.
+
+`promtool` (Debian: `prometheus`, 96 MB) is asked too where it is installed.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
 from prometheus_client.parser import text_string_to_metric_families
 
 from preflight.metrics import exposition
@@ -56,10 +60,39 @@ def named(texts: dict[str, str]) -> set[str]:
 def test_every_state_can_be_scraped(texts: dict[str, str]) -> None:
     for name, text in texts.items():
         if "(open)" in name:
-            assert text.endswith("# EOF\n")
+            assert list(open_families(text))  # raises for a wrong order, unit, name, number, or without its # EOF
         else:
             assert list(text_string_to_metric_families(text))
             promtool("check", "metrics", stdin=text)
+
+
+def test_metrics_are_named_as_prometheus_asks(texts: dict[str, str]) -> None:
+    """What `promtool check metrics` complains about: no help, `_total` elsewhere than on counters, odd units, doubles."""
+    for name, text in texts.items():
+        if "(open)" in name:
+            continue
+        families = list(text_string_to_metric_families(text))
+        assert len({family.name for family in families}) == len(families), name
+        for family in families:
+            assert family.documentation, family.name
+            counts = any(sample.name.endswith("_total") for sample in family.samples)
+            assert not family.samples or counts == (family.type == "counter"), (family.name, family.type)
+            assert not re.search(r"_(milliseconds|ms|minutes|kilobytes|megabytes|mb|gb|percent)(_|$)", family.name)
+            labels = [(sample.name, tuple(sorted(sample.labels.items()))) for sample in family.samples]
+            assert len(set(labels)) == len(labels), family.name
+
+
+def test_every_alert_is_whole(repository: Path) -> None:
+    """What `promtool check rules` asks for, as far as the file's own shape goes: balanced expressions, times, words."""
+    text = (repository / "docs" / "grafana" / "alerts.yml").read_text()
+    rules = re.split(r"^ *- alert: ", text, flags=re.MULTILINE)[1:]
+    assert len({rule.split()[0] for rule in rules}) == len(rules) > 0
+    for rule in rules:
+        [expression] = re.findall(r"^ +expr: (.+)$", rule, re.MULTILINE)
+        for opened, closed in ("()", "{}", "[]"):
+            assert expression.count(opened) == expression.count(closed), expression
+        assert re.search(r"^ +summary: .{10,}$", rule, re.MULTILINE), rule
+        assert all(re.fullmatch(r"\d+[smhd]", time) for time in re.findall(r"^ +for: (.+)$", rule, re.MULTILINE)), rule
 
 
 def test_the_dashboard_asks_for_what_exists(repository: Path, texts: dict[str, str]) -> None:
