@@ -67,7 +67,7 @@ def test_every_state_can_be_scraped(texts: dict[str, str]) -> None:
 
 
 def test_metrics_are_named_as_prometheus_asks(texts: dict[str, str]) -> None:
-    """What `promtool check metrics` complains about: no help, `_total` elsewhere than on counters, odd units, doubles."""
+    """What `promtool check metrics` complains about: no help, a stray `_total`, odd units, doubles."""
     for name, text in texts.items():
         if "(open)" in name:
             continue
