@@ -221,6 +221,10 @@ def sync(board: Board, facts: Facts) -> Iterator[Metric]:
     for verb, count in status.requests.items():
         requests.add_metric([verb], float(count))
     yield requests
+    costs = CounterMetricFamily("sync_cost_estimate_usd", "at the provider's list prices", labels=["verb"])
+    for verb, cost in status.cost_usd.items():
+        costs.add_metric([verb], cost)
+    yield costs
     yield CounterMetricFamily("sync_sent_bytes", "to the bucket", value=float(status.bytes_sent))
     yield CounterMetricFamily("sync_received_bytes", "from the bucket", value=float(status.bytes_received))
     mirrors = GaugeMetricFamily("sync_mirror_saved", "1 while this mirror is complete", labels=["store"])
@@ -239,7 +243,7 @@ def _amounts(status: SyncStatus, age_s: float) -> Iterator[Metric]:
     yield _gauge("sync_size_bytes", "of the folder", float(status.bytes))
     yield _gauge("sync_held_files", "deletions that a guard holds back", float(status.held_count))
     yield _gauge("sync_conflicts", "where both versions were kept", float(len(status.conflicts)))
-    yield _gauge("sync_problems", "files that cannot be saved", float(len(status.problems)))
+    yield _gauge("sync_problems", "files that cannot be saved", float(status.problems_count))
     yield _gauge("sync_epoch", "of the lease", float(status.epoch))
     yield _gauge("sync_restored", "1 once the folder was restored completely", float(status.restored))
     yield _gauge("sync_restore_files", "restored so far", float(status.restore.files_done))

@@ -104,12 +104,18 @@ def _status_lines(found: Status, *, is_stale: bool) -> Iterable[str]:
         yield f"conflict   {conflict['path']!r}: the other content is in {conflict['copy']!r}"
     for problem in found.problems:
         yield f"problem    {problem['path']!r}: {problem['why']}"
+    if found.problems_count > len(found.problems):
+        yield f"           and {found.problems_count - len(found.problems)} problems more"
     for path in found.left_by_previous:
         yield f"lost       {path!r} was not saved when the node before this one vanished"
     for mirror in found.mirrors:
         yield f"mirror     {mirror['store']}: {mirror['state']}, {mirror['pending_files']} pending"
     requests = ", ".join(f"{verb} {count}" for verb, count in sorted(found.requests.items()))
     yield f"requests   {requests or '-'}; sent {found.bytes_sent} bytes, received {found.bytes_received} bytes"
+    if found.cost_usd:
+        parts = sorted(((cost, verb) for verb, cost in found.cost_usd.items() if cost > 0), reverse=True)
+        named = ", ".join(f"{verb} {cost:.4f}" for cost, verb in parts)
+        yield f"cost       about {sum(found.cost_usd.values()):.4f} USD at list prices since the start ({named or '-'})"
 
 
 @app.command(epilog=EXIT_CODES)

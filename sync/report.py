@@ -8,6 +8,7 @@ import os
 from sync.engine import Engine
 from sync.errors import Denied, DiskFull, Misconfigured
 from sync.status import Progress, State, Status
+from sync.stores.prices import estimate
 from sync.stores.retry import Retrying
 
 SILENT_S = 15.0  # of failures alone while something waits: to give up a single request that hangs takes minutes
@@ -55,7 +56,7 @@ def status_of(engine: Engine, *, mirrors: tuple[dict[str, object], ...] = ()) ->
     restore = engine.restore
     unreadable = ((folder or ".", why) for folder, why in engine.scanner.problems.items())
     problems = itertools.chain(engine.problems.items(), unreadable)
-    moved = engine.store.meter.transferred()
+    moved, requests = engine.store.meter.transferred(), engine.store.meter.requests()
     facts = engine.store.facts
     return Status(
         state=state,
@@ -72,7 +73,9 @@ def status_of(engine: Engine, *, mirrors: tuple[dict[str, object], ...] = ()) ->
         held_count=len(held),
         conflicts=tuple({"path": p, "copy": c, "at": at} for p, c, at in engine.journal.conflicts()),
         problems=tuple({"path": p, "why": w} for p, w in itertools.islice(problems, SHOWN_HELD)),
-        requests=engine.store.meter.requests(),
+        problems_count=len(engine.problems) + len(engine.scanner.problems),
+        requests=requests,
+        cost_usd=estimate(facts.provider, requests, moved.get("received", 0)),
         bytes_sent=moved.get("sent", 0),
         bytes_received=moved.get("received", 0),
         files=files,

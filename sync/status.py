@@ -58,8 +58,10 @@ class Status:
     held: tuple[dict[str, object], ...] = ()  # {"path", "why"}; the first 100
     held_count: int = 0
     conflicts: tuple[dict[str, object], ...] = ()  # {"path", "copy", "at"}
-    problems: tuple[dict[str, object], ...] = ()  # {"path", "why"}: what cannot be saved, named
+    problems: tuple[dict[str, object], ...] = ()  # {"path", "why"}: what cannot be saved, named; the first 100
+    problems_count: int = 0
     requests: dict[str, int] = field(default_factory=dict)
+    cost_usd: dict[str, float] = field(default_factory=dict)  # by verb and "traffic", at list prices; {} if unknown
     bytes_sent: int = 0
     bytes_received: int = 0
     files: int = 0
