@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import functools
 import json
 import logging
 import shutil
@@ -254,8 +255,12 @@ def _write_ids(database: Path, data_dir: Path, known: list[History]) -> None:
         connection.executemany("INSERT OR IGNORE INTO Files VALUES (?, ?)", rows)
 
 
+@functools.cache
 def at_start(data_dir: str, rtc_dir: str) -> None:
-    """Called from JupyterLab's configuration file, before any extension opens a database."""
+    """Called from JupyterLab's configuration file, before any extension opens a database.
+
+    Once a process: Jupyter reads that file several times, and what was decided once must not be decided anew.
+    """
     restored = restore_documents(Path(data_dir), Path(rtc_dir))
     (Path(rtc_dir) / COPIES).write_text(json.dumps(restored.copies))
 

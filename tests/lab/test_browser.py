@@ -49,7 +49,6 @@ def node(
         "SALAD_MACHINE_ID": MACHINE,
         "SALAD_METADATA_URI": imds.url,
         "PREFLIGHT_EXPECT_GPU": "0",
-        "PREFLIGHT_ON_REJECT": "report",  # a busy machine is no reason to end these tests
         "PREFLIGHT_GUARD_FILES": "20",
         "PREFLIGHT_GUARD_RATIO": "0.2",
     }

@@ -149,6 +149,14 @@ def test_a_save_from_outside_just_before_the_end_becomes_a_named_copy(node: Node
     assert copies_of(node.rtc) == {}, "told once"
 
 
+def test_one_start_decides_once(node: Node) -> None:
+    """Jupyter reads its configuration file several times while it starts."""
+    save_of_a_room(node, most_bytes=10)
+    for _ in range(2):
+        at_start(str(node.data), str(node.rtc))
+    assert node.ids() == [("id-1", f"{node.data}/{NAME}")]
+
+
 def test_a_copy_of_the_start_is_a_conflict_for_the_panel(node: Node, tmp_path: Path) -> None:
     (node.data / NAME).write_text(nbformat.writes(nbformat.from_dict(notebook("from outside"))))
     at_start(str(node.data), str(node.rtc))

@@ -6,7 +6,7 @@ import { Widget } from '@lumino/widgets';
 import { button, element, type Child } from './dom';
 import { rows, text, type Answer, type Row, type Space } from './facts';
 import type { Feed } from './feed';
-import { bytes, count, words } from './words';
+import { ago, bytes, count, words } from './words';
 
 export const icon = new LabIcon({
   name: 'preflight:node',
@@ -134,7 +134,10 @@ export class Panel extends Widget {
       element('h3', {}, `Deletes held back: ${status.held_count}`),
       element('p', {}, 'So many files vanished at once that this may be an accident. They are still in the bucket.'),
       element('div', { cls: 'pf-row' }, button('I meant it: delete them', () => void this.act('release', 'The deletes go ahead; the bucket keeps what it deletes for 30 days.'))),
-      list('', status.held.map(row => `${text(row, 'path')} ${text(row, 'why')}`))
+      list('', [
+        ...status.held.slice(0, SHOWN_HELD).map(row => text(row, 'path')),
+        ...(status.held_count > SHOWN_HELD ? [`… and ${(status.held_count - SHOWN_HELD).toLocaleString('en')} more`] : [])
+      ])
     ];
   }
 
@@ -178,12 +181,13 @@ export class Panel extends Widget {
         ? found.length
           ? element(
               'ul',
-              {},
+              { cls: 'pf-list' },
               ...found.map(row =>
                 element(
                   'li',
                   {},
-                  `${text(row, 'path')} `,
+                  element('span', { title: text(row, 'path') }, text(row, 'path')),
+                  element('small', {}, ` ${when(row['deleted_at'])} `),
                   button('Bring back', () => void this.act('bring_back', `${text(row, 'path')} is back.`, {
                     path: text(row, 'path'),
                     deleted_at: text(row, 'deleted_at')
@@ -229,7 +233,12 @@ export class Panel extends Widget {
       return [element('h3', {}, 'This node'), element('p', {}, 'No report: the supervisor does not answer here.')];
     }
     const body = element('tbody', {});
+    const skipped = new Map<string, string[]>();
     for (const check of report.checks) {
+      if (check.status === 'skip') {
+        skipped.set(check.why, [...(skipped.get(check.why) ?? []), check.name]);
+        continue;
+      }
       const seen = check.observed === null || check.observed === undefined ? check.why : quantity(check.observed, check.unit);
       body.append(
         element(
@@ -254,7 +263,10 @@ export class Panel extends Widget {
         ['Checked', `${new Date(report.decided_at).toLocaleString()} in ${report.took_s.toFixed(1)} s`]
       ]),
       element('div', { cls: 'pf-row' }, button('Move to another node…', this.doings.move)),
-      element('table', { cls: 'pf-checks', label: 'Checks of this node' }, body)
+      element('table', { cls: 'pf-checks', label: 'Checks of this node' }, body),
+      skipped.size
+        ? list('Not checked', [...skipped].map(([why, all]) => element('span', {}, `${all.join(', ')}: ${why || 'no reason was given'}`)))
+        : null
     ];
   }
 
@@ -293,6 +305,15 @@ export class Panel extends Widget {
   private readonly parts = new Map<string, HTMLElement>(
     ['held', 'conflicts', 'saving', 'packages', 'now', 'trash', 'node'].map(name => [name, element('section', { cls: `pf-${name}` })])
   );
+}
+
+/** Of deletes that are held back: a sample; the count says how many. */
+const SHOWN_HELD = 8;
+
+/** How long ago a moment in seconds since the epoch was. */
+function when(at: unknown): string {
+  const moment = Number(at);
+  return moment > 0 ? `${ago(Date.now() / 1000 - moment)} ago` : '';
 }
 
 /** Facts that change each second and are not drawn by the parts. */

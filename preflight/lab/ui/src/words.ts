@@ -87,6 +87,10 @@ export function words(seen: SyncSeen | null, sinceS: number, connected: boolean)
       if (status.problems.length > 0) {
         return say('warn', `${count(status.problems.length, 'file')} cannot be saved`, status.hint, false);
       }
+      if (status.conflicts.length > 0) {
+        const met = count(status.conflicts.length, 'conflict');
+        return say('warn', `${savedAt(status.last_durable_at, status.updated_at, age)}; ${met}`, 'Two versions of a file: open the panel and keep one.', false);
+      }
       return say('ok', savedAt(status.last_durable_at, status.updated_at, age), '', false);
     case 'saving':
       return say('busy', pending ? waiting : 'Saving…', '', true);
@@ -104,7 +108,7 @@ export function words(seen: SyncSeen | null, sinceS: number, connected: boolean)
       return say(
         'warn',
         pending ? waiting : `Saved; ${count(status.held_count, 'delete')} held back`,
-        advise(status) || 'Many files vanished at once: open the panel and release the deletes if you meant it.',
+        `${status.why || 'Many files vanished at once'}. Open the panel and release the deletes if you meant it.`,
         pending
       );
     case 'fenced':
