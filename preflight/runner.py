@@ -6,6 +6,7 @@ what it returns later is thrown away. Checks that call drivers do so in child pr
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import queue
 import threading
@@ -67,8 +68,9 @@ def measure(check: Check, context: Context, *, deadline_s: float | None = None) 
     """One check, now, within its deadline. Never raises for what the check did."""
     limit_s = check.deadline_s if deadline_s is None else min(deadline_s, check.deadline_s)
     box: queue.SimpleQueue[Measurement] = queue.SimpleQueue()
-    thread = threading.Thread(target=_measure_into, args=(check, context, box), name=f"check-{check.name}", daemon=True)
     started = context.clock.monotonic()
+    context = dataclasses.replace(context, ends_at_s=started + limit_s)
+    thread = threading.Thread(target=_measure_into, args=(check, context, box), name=f"check-{check.name}", daemon=True)
     thread.start()
     try:
         return box.get(timeout=max(limit_s, 0.0))

@@ -137,6 +137,7 @@ class Context:
     round_number: int = 0  # 1 = confirmation: measure longer
     first: Mapping[str, Measurement] = field(default_factory=dict)  # in a confirmation: what the first round saw
     shared: Shared = field(default_factory=Shared)
+    ends_at_s: float = float("inf")  # monotonic: what is not measured by then is thrown away
     stopped: threading.Event = field(default_factory=threading.Event)  # set at the hard cap: give up soon
     open_store: Callable[[StoreConfig], Store] | None = None  # None: sync.stores.opening.open_store
 

@@ -25,7 +25,8 @@ TRAFFIC_S = 4.0  # with a limit: what the limit itself carries in this time, ...
 LIMIT_BUDGET_BYTES = 64_000_000  # ... at most this much, and only as far as certainty takes
 BUDGET_S = 2.5  # of one direction where nothing is demanded: a verdict in 10 s even on a slow path
 LIMIT_BUDGET_S = 4.0  # where a limit is near: fast paths are accepted in 1 s
-CONFIRM_BUDGET_S = 5.0  # of the second, longer look
+CONFIRM_BUDGET_S = 5.0  # of the second, longer look; less where both directions are suspect and share the time
+CLEAN_S = 0.7  # left for removing the test objects
 PREFILL_S = 0.25  # of writing what the download will read
 
 
@@ -171,7 +172,7 @@ def _observed(
             context.clock,
             limit=limit,
             budget_bytes=budget_bytes(limit),
-            budget_s=budget_s(limit, context.round_number),
+            budget_s=min(budget_s(limit, context.round_number), _left_s(context)),
             largest=largest,
         )
     except SyncError as error:
@@ -179,6 +180,18 @@ def _observed(
     if seen is None:
         raise Unmeasured("not one transfer ended in time")
     return seen
+
+
+def _left_s(context: Context) -> float:
+    """Seconds that this direction may still take: half of them where the other direction has to be confirmed too."""
+    left_s = context.ends_at_s - context.clock.monotonic() - CLEAN_S
+    suspects = 0
+    for name in ("bucket.upload", "bucket.download"):
+        before, effective = context.first.get(name), context.limit(name)
+        least = effective.at_least if effective else None
+        if before and isinstance(before.value, float) and isinstance(least, int | float) and before.value < least:
+            suspects += 1
+    return max(left_s / 2 if suspects == 2 else left_s, 0.5)
 
 
 def budget_s(limit: float | None, round_number: int) -> float:

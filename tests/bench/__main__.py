@@ -133,7 +133,7 @@ class Bench:
         self.add(*shaped.rows(self.work, self.bucket, quick=self.quick))
 
     def node(self) -> None:
-        """The verdict and the probes."""
+        """JupyterLab's start and the probes."""
         self.add(*node.rows(self.work, self.bucket, quick=self.quick))
 
     def lab(self) -> None:
@@ -141,8 +141,9 @@ class Bench:
         self.add(*lab.rows(self.work, self.bucket, quick=self.quick))
 
     def verdicts(self) -> None:
-        """How often verdicts are wrong, and what that would cost a fleet."""
-        self.add(*verdicts.rows(self.work, self.bucket, quick=self.quick))
+        """How fast verdicts come, how often they are wrong, and what that would cost a fleet."""
+        for row in verdicts.rows(self.work, self.bucket, quick=self.quick):
+            self.add(row)
 
 
 OUR_SAVES = 40

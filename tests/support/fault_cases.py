@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from tests.support.fakegpu import PROFILES, FakeGpu, profile
 from tests.support.faultproxy import Faults
 
-# A demanding user: every limit that could cost a node is set, so that a wrong reading would be dangerous.
+# A demanding user: every limit that could cost a node is set, so that a wrong reading would be dangerous. (The lines
+# are compared with 125 kB/s, because five starts at a time on two busy cores see little more of a healthy one.)
 DEMANDS = {
-    "PREFLIGHT_LIMIT_BUCKET_UPLOAD_AT_LEAST": "4Mbps",
-    "PREFLIGHT_LIMIT_BUCKET_DOWNLOAD_AT_LEAST": "4Mbps",
+    "PREFLIGHT_LIMIT_BUCKET_UPLOAD_AT_LEAST": "1Mbps",
+    "PREFLIGHT_LIMIT_BUCKET_DOWNLOAD_AT_LEAST": "1Mbps",
     "PREFLIGHT_LIMIT_BUCKET_LATENCY_AT_MOST": "300ms",
     "PREFLIGHT_LIMIT_DISK_FREE_AT_LEAST": "100MB",
     "PREFLIGHT_LIMIT_HOST_MEMORY_AT_LEAST": "512MB",
@@ -102,10 +103,10 @@ def bucket_cases() -> Iterator[Case]:
     yield Case("clock 16 min ahead", "host.clock", (PLATFORM,), skew_s=960.0)
     yield Case("clock 16 min behind", "host.clock", (PLATFORM,), skew_s=-960.0)
     yield Case("clock a day ahead", "host.clock", (PLATFORM,), skew_s=86400.0)
-    yield Case("slow line", "bucket.download", (NODE,), node=True, network=Faults(bytes_per_s=40e3))
+    yield Case("slow line", "bucket.download", (NODE,), node=True, network=Faults(bytes_per_s=10e3))
     yield Case(
         "slow bucket, fast second store", "bucket.download", (ENDPOINT, NODE),
-        network=Faults(bytes_per_s=40e3), slow_bucket_only=True,
+        network=Faults(bytes_per_s=10e3), slow_bucket_only=True,
     )  # fmt: skip
 
 
@@ -223,6 +224,8 @@ def every_gpu_case() -> Iterator[Case]:
         for case, change in (*gpu_faults(), *card_faults()):
             lasting = on(machine, case, change)
             yield lasting
+            if "values" in change:  # the fake driver tells its values to every process
+                continue
             once = replace(lasting, name=f"{lasting.name}, once", check="", blames=(), node=False)
             yield replace(once, first_process_only=True)
 
