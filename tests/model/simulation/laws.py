@@ -1,7 +1,16 @@
 """The guarantees of the engine as machine checks: told of every change in the bucket and on the disks, they object.
 
 G3 no foreign destruction, G4 deletes need proof, G5 fencing, G6 no torn object are checked at every write of every
-node; G1 whenever a journal or a status claims something; G7 when everything is quiet.
+node; G1 whenever a journal or a status claims something; G7 when everything is quiet; G8 on a fresh machine then.
+
+What the laws do not ask for is what cannot be had:
+- G3: a server that does not compare replaces what came between a look and the write that follows it (no other time).
+- G5: no server fences, so a node that was not told yet may write until the term of its last confirmation ends; its
+  conditional writes still destroy nothing. `Fault.LATE` (a write carried out after its sender gave up) is left out
+  where no server compares: nothing could stop it.
+- G1 "saved": what no event told of, or what cannot be read, is found by the next audit and named until then.
+- G8: where ETags are MD5s, equal content that somebody else wrote last looks like no change: its mode and time may
+  differ. Two programs that write one file at the same time spoil it themselves.
 """
 
 from __future__ import annotations
