@@ -19,7 +19,7 @@ class KernelSocket:
             f"{root.replace('http', 'ws', 1)}/api/kernels/{kernel_id}/channels?session_id={self._session}",
             cookie=cookies,
             origin=root,
-            timeout=20,
+            timeout=90,  # the server answers once the kernel speaks: many seconds on a busy machine
         )
 
     def __enter__(self) -> Self:
