@@ -67,6 +67,9 @@ def show(result: Checked, console: Console) -> None:
         told = step.outcome.value + (f": {step.why}" if step.why else "")
         table.add_row(MARKS[step.outcome.value], step.name, told, step.fix)
     console.print(table)
+    if not result.capability.usable:
+        console.print("  nothing can be saved until this is put right", markup=False, soft_wrap=True)
+        return
     console.print(f"  guarantee: {GUARANTEES[result.capability.facts.writes]}", markup=False, soft_wrap=True)
     if result.latency_s is not None:
         console.print(f"  a small save takes {result.latency_s * 1000:.0f} ms", markup=False)

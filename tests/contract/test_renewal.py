@@ -76,6 +76,8 @@ def test_store_check_tells_what_works_and_what_to_fix(azurite_server: AzureServe
     assert bad.returncode == 12
     assert "expired at" in bad.stdout
     assert "AZURE_BLOB_SAS_TOKEN" in bad.stdout
+    assert "nothing can be saved until this is put right" in bad.stdout
+    assert "guarantee" not in bad.stdout
     assert expired["AZURE_BLOB_SAS_TOKEN"] not in bad.stdout + bad.stderr
     half = subprocess.run(
         command, env={**environ, "AWS_ACCESS_KEY_ID": "x"}, capture_output=True, text=True, timeout=60, check=False
