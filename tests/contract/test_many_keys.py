@@ -1,6 +1,6 @@
 """A folder of very many small files: restored whole, by the real command, and still saved with one request a change.
 
-Short form: 2,000 files. `PREFLIGHT_LONG_TESTS=1`: 100,000; what it took is written down in docs/sync.md.
+Short form: 2,000 files. `PREFLIGHT_LONG_TESTS=1`: 100,000; what it took is written down in docs/clouds/README.md.
 """
 
 from __future__ import annotations
