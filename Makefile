@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PYTEST_ARGS ?= --numprocesses 2 --dist loadfile
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup setup-dev up test lint bench lock docs clean images images-test images-test-long images-size images-lock torture
+.PHONY: help setup setup-dev up test test-long lint bench lock docs clean images images-test images-test-long images-size images-lock torture
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 22
@@ -80,6 +80,9 @@ images-test: setup-dev images .cache/image-tools/.installed ## run the built ima
 	set -e; for flavour in $(or $(FLAVOURS),base); do \
 	    IMAGE=localhost/preflight-lab:$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)-$$flavour \
 	        $(BIN)/pytest -s tests/images/built_structure.py tests/images/built_images.py; done
+
+test-long: setup-dev ## the long forms: every fault on every profile at every time, 100,000 files restored (about an hour)
+	PREFLIGHT_LONG_TESTS=1 $(BIN)/python -m pytest -q -n 2 tests/faults/test_fault_matrix.py tests/unit/preflight/test_gpu_faults.py tests/contract/test_many_keys.py
 
 images-test-long: ## the same for base and cpu, then three lines on somebody else's image, and nvcc
 	$(MAKE) images-test FLAVOURS="$(or $(FLAVOURS),base cpu)"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.contract.test_round_trip import Node, saved_after
 from tests.support.moto import S3Server
 
+pytestmark = pytest.mark.timeout(600)
 HOSTILE = [
     "../outside.txt",
     "a/../../outside2.txt",

@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from sync.stores.opening import open_store
 from tests.contract.test_round_trip import Node, saved_after
 from tests.support.moto import S3Server
@@ -18,6 +20,7 @@ from tests.support.moto import S3Server
 IS_LONG = os.environ.get("PREFLIGHT_LONG_TESTS") == "1"
 FILES = 100_000 if IS_LONG else 2_000
 PATIENCE_S = 1_800.0 if IS_LONG else 240.0
+pytestmark = pytest.mark.timeout(7_200 if IS_LONG else 600)
 
 
 def name(number: int) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from sync.status import State, Status, read_status
 from tests.contract.conftest import Backend
 from tests.support.azurite import AzureServer
@@ -18,6 +20,7 @@ from tests.support.s3dialect import DialectServer
 from tests.support.servers import BIN
 from tests.support.wait import until
 
+pytestmark = pytest.mark.timeout(600)  # a busy machine is slow, and so are eight servers on it
 FILES = {
     "thesis.ipynb": b'{"cells": []}',
     "data/plain.csv": b"a,b\n1,2\n",

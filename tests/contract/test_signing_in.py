@@ -28,6 +28,7 @@ from tests.support.fakegcs import GcsServer
 from tests.support.s3dialect import dialect_server
 from tests.support.wait import until
 
+pytestmark = pytest.mark.timeout(300)
 SKEWED = (
     "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. "
     "Check your iat and exp values in the JWT claim."
