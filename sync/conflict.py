@@ -7,20 +7,19 @@ user has open keeps its name.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sync.errors import NotFound, PreconditionFailed, Transient, Unsupported
+from sync.fetch import bring
 from sync.names import conflict_path, key_of
-from sync.stores import ABSENT, ObjectInfo, Precondition, Store, only_over
+from sync.same import find_ours, is_same, md5_of, same_marks
+from sync.stores import ABSENT, ObjectInfo, Precondition, only_over
 from sync.tree import Doubt, Row
 from sync.work import Copy, Task, World
 
 ROUNDS = 4  # two writers that keep beating each other are left for the next round
-COMPARE_BYTES = 64 * 1024 * 1024  # above this equal size and no checksum is not taken for equal content
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,39 +28,6 @@ class Resolved:
 
     info: ObjectInfo
     copies: tuple[Copy, ...] = ()
-
-
-def md5_of(store: Store, key: str, info: ObjectInfo) -> bytes | None:
-    """The MD5 of an object's content without fetching it, if anything states it."""
-    if info.md5 is not None:
-        return info.md5
-    stated = info.meta.get("md5chksum")
-    if stated is None:
-        return None
-    try:
-        digest = base64.b64decode(stated, validate=True)
-    except ValueError:
-        return None
-    return digest if len(digest) == 16 else None
-
-
-def is_same(world: World, key: str, info: ObjectInfo, size: int, digest: bytes) -> bool:
-    """Whether the object's content is the one with this size and MD5."""
-    if info.size != size:
-        return False
-    stated = md5_of(world.store, key, info)
-    if stated is not None:
-        return stated == digest
-    if size > COMPARE_BYTES:
-        return False
-    body = io.BytesIO()
-    world.store.get(key, body, if_version=info.version)
-    return hashlib.md5(body.getvalue()).digest() == digest
-
-
-def find_ours(world: World, key: str, info: ObjectInfo, writes: Sequence[Doubt]) -> Doubt | None:
-    """The write without an answer that made this object, if one of these did."""
-    return next((w for w in writes if w.md5 and is_same(world, key, info, w.size, w.md5)), None)
 
 
 def resolve(task: Task, body: bytes, digest: bytes, meta: Mapping[str, str], world: World) -> Resolved:
@@ -94,11 +60,6 @@ def resolve(task: Task, body: bytes, digest: bytes, meta: Mapping[str, str], wor
         except PreconditionFailed:
             continue
     raise Transient("The object keeps changing", where=key)
-
-
-def same_marks(info: ObjectInfo, meta: Mapping[str, str], names: Sequence[str]) -> bool:
-    """Whether an object carries what `meta` says under these names."""
-    return all(info.meta.get(name) == meta.get(name) for name in names)
 
 
 def preserve(task: Task, info: ObjectInfo, world: World) -> Copy:
@@ -143,6 +104,4 @@ def _copy(world: World, source: str, target: str, info: ObjectInfo) -> ObjectInf
 
 def _bring_here(copy: str, info: ObjectInfo, world: World) -> Row | None:
     """Make the preserved version a local file too; if that fails it is fetched at the next restore."""
-    from sync.fetch import bring  # fetch needs this module's comparison
-
     return bring(copy, info, world)

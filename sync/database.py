@@ -10,8 +10,8 @@ import threading
 from collections.abc import Iterator
 
 from sync.clock import Clock
-from sync.disk import OpenFile
 from sync.errors import Unstable
+from sync.open_file import OpenFile
 
 MAGIC = b"SQLite format 3\x00"
 SIDES = ("-wal", "-journal", "-shm")

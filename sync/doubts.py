@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sync.conflict import find_ours
 from sync.errors import NotFound, SyncError
 from sync.names import key_of
+from sync.same import find_ours
 from sync.tree import SMUDGED_NS, Doubt, Entry, Row
 from sync.work import Failed, Outcome, Settled, World
 

@@ -8,13 +8,13 @@ import io
 import os
 from collections.abc import Sequence
 
-from sync.conflict import md5_of
 from sync.disk import classified
 from sync.errors import Corrupt, NotFound, PreconditionFailed, SyncError, Unstable
 from sync.files import Reading
-from sync.large import fetch_large
 from sync.looks import FILE_MODE, FOLDER_MODE, mode_of, mtime_of, same_looks, worn
 from sync.names import conflict_path, key_of
+from sync.ranges import fetch_large
+from sync.same import md5_of
 from sync.settle import SMALL_BYTES
 from sync.stores import ObjectInfo
 from sync.tree import Entry, Kind, Remote, Row, smudge
