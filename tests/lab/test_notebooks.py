@@ -19,7 +19,7 @@ from tests.support.browser import ARTEFACTS
 from tests.support.node import Node
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +27,8 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """One `preflight up` on its embedded store, with five verdicts on record."""
     home = tmp_path_factory.mktemp("node")
     with Node(home, {}) as running:
-        running.wait_ready()
-        running.wait_saved()
+        running.wait_ready(120)
+        running.wait_saved(90)
         evidence = home / "state" / "preflight" / "evidence"
         first = json.loads(next(iter(evidence.glob("*.json"))).read_text())
         for number in range(1, 5):
@@ -53,7 +53,7 @@ def run(path: Path, node: Node, folder: Path, **parameters: object) -> nbformat.
     before = dict(os.environ)
     os.environ.update(env)
     try:
-        NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}}).execute(env=env)
+        NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute(env=env)
     except CellExecutionError as failed:
         raise AssertionError(f"{path.name}: {failed}\n{node.output()[-2000:]}") from failed
     finally:
