@@ -102,6 +102,7 @@ class Child:
         self._primary = host_of(settings, settings.stores[0], clock)
         self._mirrors: list[Mirror] = []
         self._watcher = Watcher(settings.data_dir, self._mark, self._lost)
+        self._is_watching = False
         self._missed = False
         self._folders = 0
         self._trim_s: float | None = None  # when free memory goes back to the system
@@ -134,12 +135,12 @@ class Child:
         server.start()
         primary.mirrors = lambda: tuple(m.host.line for m in self._mirrors)
         primary.start()
-        self._watcher.start()
         primary.publish()
         try:
             while not self._is_done(once, deadline_s):
                 primary.turn(lambda: self._is_done(once, deadline_s))
-                self._look_after_watcher()
+                if not once:
+                    self._look_after_watcher()
                 self._look_after_memory()
                 if primary.engine.restored and not self._mirrors and len(self._settings.stores) > 1:
                     self._start_mirrors()
@@ -161,6 +162,12 @@ class Child:
 
     def _look_after_watcher(self) -> None:
         now_s = self._clock.monotonic()
+        if not self._primary.engine.restored:
+            return  # a walk follows the restore, whose own files would ring the bell all the time
+        if not self._is_watching:
+            self._is_watching = True
+            self._watcher.start()
+            self._rescan_all()  # what came between the end of the restore and the first watch
         if self._missed:
             self._missed = False
             self._rescan_all()
@@ -168,8 +175,6 @@ class Child:
             return
         self._next_check_s = now_s + POLL_S
         engine = self._primary.engine
-        if not engine.restored:
-            return
         if not self._watcher.is_alive():
             self._watcher.restart()
             self._rescan_all()  # what happened meanwhile is unknown; without watches this is the polling
