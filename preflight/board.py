@@ -162,7 +162,8 @@ class Board:
             case _:
                 app = app_line(facts, now_s)
                 sync = sync_line(facts, self.sync(), self.clock.now())
-                others = (verdict_line(facts), sync, *services_lines(facts), *monitor_lines(facts, now_s))
+                # In the order of what matters to whoever reads only the first: is my work safe, then the node.
+                others = (sync, verdict_line(facts), *services_lines(facts), *monitor_lines(facts, now_s))
                 softened = tuple(Line(one.name, min_warn(one.level), one.why) for one in others)
                 return Answer(app.level is Level.PASS, (app, *softened))
 
@@ -212,8 +213,12 @@ def verdict_line(facts: Facts) -> Line:
     verdict = str(facts.report.get("verdict", ""))
     if verdict == "accept":
         return Line("verdict", Level.PASS, "accept")
-    reasons = [str(finding.get("why", "")) for finding in facts.report.get("findings", ())]
-    return Line("verdict", Level.WARN, f"{verdict}: " + "; ".join(filter(None, reasons)))
+    reasons = [
+        f"{finding.get('title') or finding.get('name')}: {finding['why']}"
+        for finding in facts.report.get("findings", ())
+        if finding.get("why")
+    ]
+    return Line("verdict", Level.WARN, f"{verdict}: " + "; ".join(reasons))
 
 
 def app_line(facts: Facts, now_s: float) -> Line:

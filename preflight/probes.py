@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -20,6 +21,7 @@ SYNC_SHOWN = (
     "state", "why", "hint", "stale", "restore", "restored", "pending_files", "pending_bytes", "oldest_pending_s",
     "last_durable_at", "held_count",
 )  # fmt: skip
+ADDRESS = re.compile(r"\b[a-z][a-z0-9+.-]*://\S*[^\s.,;:)]")
 LEAVING = frozenset({Stage.STOPPING, Stage.HANDING_BACK})
 
 
@@ -143,25 +145,41 @@ def page_document(board: Board) -> dict[str, Any]:
     condition, why = board.condition()
     sync = sync_document(board)
     report = report_document(board)
-    return {
-        "condition": condition.value,
-        "why": why,
-        "stage": facts.stage.value,
-        "app": facts.app_name,
-        "machine": facts.machine,
-        "platform": facts.platform,
-        "release": release(),
-        "up_s": board.clock.monotonic() - facts.started_s,
-        "faults": facts.faults,
-        "warnings": (*facts.warnings, *(sync.get("capability") or {}).get("notes", ())),
-        "report": report and {"verdict": report["verdict"], "checks": [_shown(one) for one in report["checks"]]},
-        "findings": [_shown(one) for one in facts.findings],
-        "sync": {name: sync.get(name) for name in SYNC_SHOWN} | {"conflict_count": len(sync.get("conflicts", ()))},
-        "ready": board.answer("readyz").ok,
-        "services": services(board),
-        "monitor": {"findings": [_shown(one) for one in facts.monitor.get("findings", ())]},
-        "url": facts.url,
-    }
+    shown = _unaddressed(
+        {
+            "condition": condition.value,
+            "why": why,
+            "stage": facts.stage.value,
+            "app": facts.app_name,
+            "machine": facts.machine,
+            "platform": facts.platform,
+            "release": release(),
+            "up_s": board.clock.monotonic() - facts.started_s,
+            "faults": facts.faults,
+            "warnings": (*facts.warnings, *(sync.get("capability") or {}).get("notes", ())),
+            "report": report
+            and {
+                "verdict": report["verdict"],
+                "checks": [_shown(one) for one in report["checks"]],
+                "outcome": report.get("action", {}).get("outcome", ""),
+            },
+            "findings": [_shown(one) for one in facts.findings],
+            "sync": {name: sync.get(name) for name in SYNC_SHOWN} | {"conflict_count": len(sync.get("conflicts", ()))},
+            "ready": board.answer("readyz").ok,
+            "services": services(board),
+            "monitor": {"findings": [_shown(one) for one in facts.monitor.get("findings", ())]},
+        }
+    )
+    return {**shown, "url": facts.url}
+
+
+def _unaddressed(said: Any) -> Any:
+    """Without addresses, in every text of it: an error of a bucket's client likes to name bucket and file."""
+    if isinstance(said, str):
+        return ADDRESS.sub("…", said)
+    if isinstance(said, Mapping):
+        return {name: _unaddressed(one) for name, one in said.items()}
+    return [_unaddressed(one) for one in said] if isinstance(said, list | tuple) else said
 
 
 def _shown(finding: Mapping[str, Any]) -> dict[str, Any]:

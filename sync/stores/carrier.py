@@ -27,6 +27,7 @@ STATUS = re.compile(r"status code: (\d{3})")
 CODE = re.compile(r"<Code>(\w+)</Code>")
 SAID = re.compile(r"<Message>([^<]{0,300})")
 QUERY = re.compile(r"\?[^\s'\")]+")
+ASKED = re.compile(r"Error performing (\w+) \S+ in (\d+(?:\.\d+)?)s.*? - (.+)")  # obstore's words around the reason
 NO_NAME = ("Name or service not known", "No address associated", "nodename nor servname", "NXDOMAIN")
 BAD_TLS = ("certificate", "InvalidCertificate", "CERTIFICATE_VERIFY_FAILED")
 STANDARD = frozenset(
@@ -109,4 +110,6 @@ def of_text(error: Exception, key: str, place: str, answered: bool, *, more: str
 
 def _brief(error: Exception) -> str:
     first = QUERY.sub("?…", str(error).split("\n", 1)[0])  # Azure's credential is in the query of its URLs
+    if asked := ASKED.search(first):
+        return f"{asked[1]} ended after {float(asked[2]):.1f} s: {asked[3][:160]}"
     return f"{type(error).__name__}, {first[:160]}"

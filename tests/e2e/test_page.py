@@ -23,6 +23,9 @@ SAID = {
     "restoring": ("STARTING", "1240 of 5310 files"),
     "open": ("DEGRADED", "JupyterLab is open"),
     "offline": ("DEGRADED", "3 files (4.50 MB) wait"),
+    "ready": ("READY", "Everything is saved"),
+    "rejected": ("DEGRADED", "JupyterLab is open"),
+    "crash-loop": ("FAILED", "ends again and again"),
     "stopping": ("DRAINING", "your last changes are being saved"),
 }
 SIZES = {
@@ -62,6 +65,7 @@ def test_every_state_is_readable(state: str, size: str, browser: Browser, tmp_pa
         )
         assert (light == "rgb(246, 247, 249)") == (size == "phone")
         assert light != ink
+        assert "://" not in tab.text("body")  # no bucket and no file: JupyterLab's port is open to everybody here
         tab.screenshot(f"page-{state}-{size}")
         assert tab.errors() == []
         own = f"http://127.0.0.1:{listener.port}/"

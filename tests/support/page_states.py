@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from preflight.board import Board, Stage
-from preflight.supervisor import Readiness, Service, Started, Tick, View, step
+from preflight.supervisor import Exited, Readiness, Service, Started, Tick, View, step
 from sync.clock import SystemClock
 from sync.status import Progress, State, Status, write_status
 
@@ -83,6 +83,16 @@ def running_view(ready: bool) -> View:
     return view
 
 
+def looping_view() -> View:
+    """The app died for the sixth time and was just started again."""
+    view = running_view(False)
+    for number in range(6):
+        view, _ = step(view, Exited("app", (1 << 22) + number, 1, "it exited with status 1"), 100.0 * number)
+        view, _ = step(view, Tick(), 100.0 * number + 90.0)
+        view, _ = step(view, Started("app", (1 << 22) + number + 1), 100.0 * number + 90.0)
+    return view
+
+
 def boards(home: Path) -> dict[str, Board]:
     """State name -> board."""
     made: dict[str, Board] = {}
@@ -127,7 +137,7 @@ def boards(home: Path) -> dict[str, Board]:
         "offline",
         said(
             State.OFFLINE,
-            why="the bucket does not answer",
+            why="the network failed: PUT https://storage.example/thesis/work/chapter.ipynb ended after 60.0 s",
             hint="check the network",
             pending_files=3,
             pending_bytes=4_500_000,
@@ -137,6 +147,21 @@ def boards(home: Path) -> dict[str, Board]:
         **ready,
         app_at_s=now_s,
     )
+    fine = {**REPORT, "verdict": "accept", "checks": [{**one, "status": "pass", "why": ""} for one in CHECKS[:4]]}
+    saved = said(State.SAVED, restored=True, last_durable_at=time.time() - 40)
+    board("ready", saved, **{**ready, "report": fine}, app_at_s=now_s)
+    spent = {"kind": "none", "reason": "", "outcome": "PREFLIGHT_ON_REJECT=report: shown, not acted upon"}
+    slow = {**CHECKS[2], "status": "fail"}
+    unfit = {
+        **REPORT,
+        "verdict": "reject",
+        "action": spent,
+        "checks": [slow, *CHECKS[:2], *CHECKS[3:]],
+        "findings": [slow],
+    }
+    board("rejected", saved, **{**ready, "report": unfit}, app_at_s=now_s)
+    looping = {**ready, "stage": Stage.OPENING, "report": fine, "view": looping_view(), "app_ok": False}
+    board("crash-loop", saved, **{**looping, "app_why": "it does not answer: Connection refused"})
     board(
         "stopping",
         said(State.STOPPING, restored=True, pending_files=2, pending_bytes=900),
