@@ -230,7 +230,8 @@ class Disk:
         self._unlink(source, source_name)
         self._link(target, target_name, node, new, ring=False)
         if who == "engine" and "/.preflight/" not in new:
-            self.shown.update(bytes(n.content) for _, n in [(new, node), *self._below(new, node)] if not n.is_dir)
+            moved = [node, *(n for _, n in self.walk(new))] if node.is_dir else [node]
+            self.shown.update(bytes(n.content) for n in moved if not n.is_dir)
         node.ctime_ns = self._now_ns()
         self._ring("moved", old)
         self._ring("moved", new)
@@ -323,6 +324,7 @@ class Disk:
         File systems order their own changes: names are only lost together with what was written after them.
         """
         seen: set[int] = set()
+        placed = {self.root.number}  # a folder has one name: one that was moved is not in both places
         torn: list[Inode] = []
         stack = [self.root]
         while stack:
@@ -334,6 +336,8 @@ class Disk:
                 if loses_names and node.durable_names is not None and rng.random() < 0.5:
                     node.names = dict(node.durable_names)
                 node.durable_names = None
+                node.names = {n: c for n, c in node.names.items() if not (c.is_dir and c.number in placed)}
+                placed.update(c.number for c in node.names.values() if c.is_dir)
                 stack.extend(node.names.values())
             elif node.durable is not None:
                 kept = rng.choice((node.durable, b"", bytes(node.content[: len(node.content) // 2]), None))
@@ -346,9 +350,6 @@ class Disk:
                 self.states.add((path, bytes(node.content)))  # torn or under an older name: what the file now holds
 
     # -- inside
-
-    def _below(self, path: str, node: Inode) -> Iterator[tuple[str, Inode]]:
-        return self.walk(path) if node.is_dir else iter(())
 
     def _now_ns(self) -> int:
         return self._clock_ns() // TICK_NS * TICK_NS
