@@ -38,6 +38,24 @@ def test_a_passing_flip_opens_jupyterlab(tmp_path: Path) -> None:
             assert imds.reallocations == []
 
 
+def test_a_missing_gpu_is_restarted_first_and_only_then_handed_back(tmp_path: Path) -> None:
+    gpu = profile("wsl2-581").but(values={"COUNT": "0"})
+    with fake_imds() as imds:
+        environ = salad(imds.url) | {name: text for name, text in gpu.environ().items() if name != "PATH"}
+        environ |= {"PREFLIGHT_STORE": f"file://{tmp_path}/bucket"}
+        with Node(tmp_path / "node", environ) as node:
+            until(lambda: imds.posted("/v1/restart"), 90, node.output)
+            until(lambda: node.probe("/report")[0] == 200, 90, node.output)
+            assert (node.report()["action"]["kind"], imds.reallocations) == ("restart", [])
+            assert node.probe("/livez")[0] == 200
+            # The platform does as it was asked: the same container, the same disk, and still no GPU.
+            assert node.terminate(90) == 0
+            node.start()
+            until(lambda: imds.reallocations, 90, node.output)
+            assert "gpu.count" in imds.reallocations[0]
+            assert len(imds.posted("/v1/restart")) == 1
+
+
 def salad(url: str) -> dict[str, str]:
     """A Salad node with a GPU and no bucket."""
     return {
