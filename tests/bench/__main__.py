@@ -6,27 +6,19 @@ Prints the table and writes `docs/benchmarks.md` with its plots. Everything stay
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
-import os
-import platform
-import re
 import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench import bulk, lab, node, scale, shaped, verdicts
-from tests.bench.peers import PEERS, Bucket
+from tests.bench.peers import Bucket
+from tests.bench.record import Figures, keep, line_figure
 from tests.bench.rows import Row, markdown
 from tests.bench.save import Saves, loop_saves, ours_saves
 from tests.bench.session import day
 from tests.support.seaweed import seaweed
-
-ROOT = Path(__file__).resolve().parents[2]
-Figures = dict[str, dict[str, object]]
 
 
 class Bench:
@@ -96,7 +88,7 @@ class Bench:
             tool: [[size, value(saves, count(size))] for size, saves in by_size.items() if saves.latencies_s]
             for tool, (by_size, count) in pairs.items()
         }
-        self.figures[name] = _line_figure(title, unit, {tool: points for tool, points in series.items() if points})
+        self.figures[name] = line_figure(title, unit, {tool: points for tool, points in series.items() if points})
 
     def bulk(self) -> None:
         """Push and pull."""
@@ -122,7 +114,7 @@ class Bench:
             ("save-cpu", "CPU to notice and upload one save", "CPU seconds", lambda one: one.save_cpu_s),
         ):
             series = {tool: [[one.files, pick(one)[tool]] for one in growth] for tool in pick(growth[0])}
-            self.figures[name] = _line_figure(title, unit, series)
+            self.figures[name] = line_figure(title, unit, series)
 
     def million(self) -> None:
         """One million files: only when asked for by name (about half an hour)."""
@@ -154,40 +146,7 @@ def _loop_count(files: int) -> int:
     return 5 if files <= 20_000 else 2
 
 
-def _line_figure(title: str, unit: str, series: dict[str, list[list[float]]]) -> dict[str, object]:
-    return {"kind": "lines", "title": title, "xlabel": "files in the folder", "ylabel": unit, "series": series}
-
-
-def _bar_figures(rows: Sequence[Row]) -> Figures:
-    """One picture a `figure` that rows name; a group of bars a row."""
-    found: Figures = {}
-    for name in dict.fromkeys(row.figure for row in rows if row.bars):
-        title, _, unit = name.partition(", ")
-        groups = {row.measure: dict(row.bars) for row in rows if row.figure == name}
-        slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-        found[slug] = {"kind": "bars", "title": title, "ylabel": unit, "groups": groups}
-    return found
-
-
 MEASURES = ("save", "bulk", "burst", "idle", "shaped", "node", "lab", "verdicts")
-
-
-def write(bench: Bench, target: Path) -> None:
-    """`docs/benchmarks.md` and the plots beside it."""
-    figures = {**bench.figures, **_bar_figures(bench.rows)}
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as results:
-        json.dump(figures, results)
-        results.flush()
-        plots = target.with_suffix("")
-        subprocess.run([PEERS / "python", ROOT / "tests/bench/plot.py", results.name, plots], check=True)
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    pictures = "\n\n".join(f"![{name}](benchmarks/{name}.svg)" for name in figures)
-    target.write_text(
-        f"# Benchmarks\n\nWritten by `make bench` on {today}: {machine}; one SeaweedFS on the same machine for "
-        "everybody, tools in turn (A B A B), medians. Absolute figures move with the machine; read the ratios.\n\n"
-        f"{markdown(bench.rows)}\n{pictures}\n"
-    )
 
 
 def main() -> int:
@@ -210,9 +169,13 @@ def main() -> int:
         bench = Bench(bucket, Path(work), quick=options.quick)
         for name in options.only or MEASURES:
             print(f"{name}:", flush=True)
-            getattr(bench, name)()
-        if options.write:
-            write(bench, options.write)
+            seen, drawn = len(bench.rows), set(bench.figures)
+            measure = getattr(bench, name)
+            measure()
+            if options.write:
+                figures = {key: figure for key, figure in bench.figures.items() if key not in drawn}
+                title = (measure.__doc__ or name).partition(".")[0]
+                keep(options.write, name, title, bench.rows[seen:], figures, quick=options.quick)
         print("\n" + markdown(bench.rows))
     return 0
 

@@ -44,6 +44,8 @@ def verdict(work: Path, bucket: Bucket, count: int) -> Row:
         f"p50 {p50:.1f} s, p95 {p95:.1f} s",
         met=p50 <= 5 and p95 <= 10,
         note=f"whole command p50 {percentile(wall, 0.5):.1f} s, {count} runs",
+        figure="Time to verdict, seconds",
+        bars={"p50": p50, "p95": p95},
     )
 
 
@@ -136,6 +138,8 @@ def _livez(what: str, took_s: list[float]) -> Row:
         f"p50 {p50:.3f} s, p99 {p99:.3f} s",
         met=p99 <= 0.25,
         note=f"{len(took_s)} answers, the slowest {max(took_s):.3f} s",
+        figure="Probe latency under load, seconds",
+        bars={"p50": p50, "p99": p99},
     )
 
 

@@ -1,0 +1,18 @@
+"""Why a row falls short of its goal: said where the figure is shown, and only while it does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.bench.rows import Row
+
+# The beginning of a row's name -> the reason.
+_REASONS: dict[str, str] = {}
+
+
+def why(row: Row) -> Row:
+    """The row, with the reason in its note when it misses its goal."""
+    if row.met is not False:
+        return row
+    reason = next((text for start, text in _REASONS.items() if row.measure.startswith(start)), "not looked into yet")
+    return replace(row, note="; ".join(part for part in (reason, row.note) if part))
