@@ -72,7 +72,7 @@ def _expire(engine: Engine, now_s: float) -> None:
         return
     engine.expire_due_s = now_s + 86_400.0
     keep_s = engine.limits.trash_keep_s
-    engine.submit("", lambda: Expired(expire(engine.store, engine.clock, keep_s)))
+    engine.submit("", lambda: Expired(expire(engine.store, keep_s)))
 
 
 def _leased(act: object) -> Outcome:
