@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+from datetime import UTC, datetime
 
 import pytest
+from rich.console import Console
 
-from preflight.model import Blame, Finding, Limit, Measurement, Severity, Status, Verdict
-from preflight.policy import Fleet, Policy, Rule, decide, judge, reason_for
+from preflight.model import Blame, Finding, Limit, Measurement, Report, Severity, Status, Verdict
+from preflight.policy import Fleet, Policy, Rule, decide, judge, needs_attention, reason_for
+from preflight.rendering import print_report
 
 REJECT = Limit(at_least=10.0, severity=Severity.REJECT, blame=Blame.NODE, advice="act")
 KNOWN = Fleet(readable=True, why_not="")
@@ -63,6 +67,20 @@ def test_an_unknown_is_nobodys_fault_and_no_accept() -> None:
     finding = judged(value=None, why_not="the driver hung")
     assert finding.blame is Blame.UNKNOWN
     assert decide((finding,), policy(), KNOWN).verdict is Verdict.DEGRADED
+
+
+def test_what_breaks_an_informing_limit_is_marked_in_its_row_and_changes_nothing() -> None:
+    """65 MB of /dev/shm beside ">= 268 MB" with a tick would contradict itself; with a worse verdict, cry wolf."""
+    noted = judged(dataclasses.replace(REJECT, severity=Severity.NOTE), value=1.0)
+    decision = decide((noted,), policy(), KNOWN)
+    assert (decision.verdict, needs_attention(noted)) == (Verdict.ACCEPT, False)
+    report = Report(decision.verdict, "m", "none", datetime.now(UTC), 0.1, (noted,), ())
+    print_report(report, Console(file=(paper := io.StringIO()), width=80))
+    shown = paper.getvalue()
+    (row,) = [line for line in shown.splitlines() if "1 B/s" in line and "≥ 10 B/s" in line]
+    assert row.startswith("!")
+    assert "! x.y 1 B/s, but >= 10 B/s is needed (for information only) → act" in " ".join(shown.split())
+    assert "ACCEPT" in shown
 
 
 FAILED = dataclasses.replace(judged(value=1.0), confirmed=True)
