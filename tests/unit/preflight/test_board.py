@@ -169,3 +169,29 @@ def test_narrowing(board: Board) -> None:
     assert narrowed(answer, "sync", exclude="", strict=False).ok
     assert [line.name for line in narrowed(answer, "sync", exclude="", strict=False).lines] == ["sync"]
     assert "sync" not in [line.name for line in narrowed(answer, "", exclude="sync", strict=False).lines]
+
+
+def test_a_reject_that_is_only_reported_passes_startup_and_is_seen_by_who_asks_strictly(board: Board) -> None:
+    slow = {"title": "Upload to your bucket", "why": "it is slower than wanted"}
+    board.post(report={"verdict": "reject", "findings": [slow]})
+    answer = board.answer("startupz")
+    assert answer.ok
+    assert "[!]verdict warning: reject: Upload to your bucket: it is slower than wanted" in verbose_text(
+        "startupz", answer
+    )
+    assert not narrowed(answer, "", exclude="", strict=True).ok
+
+
+def test_a_crash_loop_tells_how_it_ended_while_it_runs_again(board: Board) -> None:
+    looping = View.of((Service("sync"), Service("app")))
+    for number in range(5):
+        for event in (Tick(), Started("app", 20 + number), Exited("app", 20 + number, 1, "it exited with status 1")):
+            looping, _ = step(looping, event, 100.0 * number)
+    looping, _ = step(looping, Tick(), 480.0)
+    looping, _ = step(looping, Started("app", 30), 480.0)
+    looping, _ = step(looping, Readiness("app", 30, ok=False, why="it does not answer: Connection refused"), 480.1)
+    board.post(view=looping, app_ok=False, app_why="it does not answer: Connection refused")
+    text = verbose_text("readyz", board.answer("readyz"))
+    assert "it exited with status 1; it was started again: it does not answer: Connection refused" in text
+    assert "service.app warning: it died 5 times in a row and is started again: it exited with status 1" in text
+    assert board.condition()[0] is Condition.FAILED
