@@ -215,9 +215,7 @@ class Engine:
                 self._end(path)
                 self._worked()
                 if doubts.settled(self, outcome, now_s):
-                    self.journal.drop(path)
-                    self.agenda.drop_gone(path)
-                    pulling.fetch_one(self, path)
+                    self._meet_foreign(path)
             case Deleted(path=path):
                 self._end(path)
                 self._worked()
@@ -228,9 +226,7 @@ class Engine:
                 self.lately_deleted.append(now_s)
             case Foreign(path=path):
                 self._end(path)
-                self.journal.drop(path)
-                self.agenda.drop_gone(path)
-                pulling.fetch_one(self, path)
+                self._meet_foreign(path)
             case Fetched():
                 self._end(outcome.path)
                 self._worked()
@@ -245,6 +241,15 @@ class Engine:
                 self.expire_due_s = now_s + EXPIRE_EVERY_S
             case Noted(path=path, note=note):
                 self.journal.note_upload(path, note)
+
+    def _meet_foreign(self, path: str) -> None:
+        """Somebody else's object lies where a deleted file was: it comes into the folder, but never from a mirror."""
+        self.journal.drop(path)
+        self.agenda.drop_gone(path)
+        if self.limits.is_mirror:
+            self.problems[path] = "Somebody else wrote this object in the mirror; it stays there"
+        else:
+            pulling.fetch_one(self, path)
 
     def _end(self, path: str) -> None:
         self.busy.pop(path, None)

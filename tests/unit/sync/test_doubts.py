@@ -142,3 +142,17 @@ def test_a_doubtful_large_upload_of_a_file_that_was_deleted_since(tmp_path: Path
     rig.engine.rescan()
     rig.work(until=are_settled(rig))
     assert rig.objects() == {"kept"}
+
+
+def test_nothing_comes_back_from_a_mirror(tmp_path: Path) -> None:
+    """Somebody else wrote there what was deleted here: it stays where it is, by name."""
+    mirror = Rig(tmp_path, is_mirror=True)
+    path = mirror.write("a", "mine")
+    mirror.write("b", "b")
+    mirror.sync()
+    mirror.foreign("a", "theirs")
+    path.unlink()
+    mirror.sync()
+    assert not path.exists()
+    assert mirror.object("a") == b"theirs"
+    assert "a" in mirror.engine.problems
