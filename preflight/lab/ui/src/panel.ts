@@ -55,10 +55,16 @@ export class Panel extends Widget {
     this.head.dataset['tone'] = said.tone;
     if (this.head.dataset['said'] !== said.short + said.advice) {
       this.head.dataset['said'] = said.short + said.advice;
+      const isOpen = this.head.querySelector('details')?.open ?? false; // the words count seconds; what is open stays so
       this.head.replaceChildren(
         element('h2', {}, said.short),
-        said.advice ? element('p', { cls: 'pf-advice' }, said.advice) : ''
+        said.advice ? element('p', { cls: 'pf-advice' }, said.advice) : '',
+        said.detail ? element('details', {}, element('summary', {}, 'What it said'), element('p', { cls: 'pf-advice' }, said.detail)) : ''
       );
+      const details = this.head.querySelector('details');
+      if (details) {
+        details.open = isOpen;
+      }
     }
     this.say();
     const status = this.feed.sync?.status;

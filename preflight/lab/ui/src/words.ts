@@ -10,6 +10,8 @@ export interface Words {
   readonly short: string;
   /** What is wrong and what to do; "" when nothing is. */
   readonly advice: string;
+  /** What the machine said, for who wants to know; people who only want to work need not read it. */
+  readonly detail?: string;
   /** Whether closing the page now may lose something. */
   readonly unsaved: boolean;
 }
@@ -103,7 +105,10 @@ export function words(seen: SyncSeen | null, sinceS: number, connected: boolean)
     case 'stopping':
       return say('warn', pending ? `Stopping: ${waiting}` : 'Stopping', status.hint, pending);
     case 'offline':
-      return say('bad', `Not saved: the bucket does not answer${pending ? `; ${waiting}` : ''}`, advise(status), pending);
+      return {
+        ...say('bad', `Not saved: the bucket does not answer${pending ? `; ${waiting}` : ''}`, sentence(status.hint || 'edits wait here and go up when it answers'), pending),
+        detail: status.why
+      };
     case 'held':
       return say(
         'warn',
@@ -122,6 +127,10 @@ export function words(seen: SyncSeen | null, sinceS: number, connected: boolean)
 
 function advise(status: { why: string; hint: string }): string {
   return [status.why, status.hint].filter(Boolean).join(' — ');
+}
+
+function sentence(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.');
 }
 
 function savedAt(lastDurableAt: number | null, updatedAt: number, ageS: number): string {
