@@ -1,4 +1,4 @@
-"""The steps that were taken for a check on this machine, kept on its disk (a restart keeps that): none is taken twice."""
+"""The steps taken for a check on this machine, kept on its disk (a restart keeps that): none is taken twice."""
 
 from __future__ import annotations
 
