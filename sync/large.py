@@ -11,6 +11,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from sync.conflict import preserve
 from sync.errors import NotFound, PreconditionFailed, SyncError, Transient, Unstable
 from sync.files import Reading
+from sync.lease import Unconfirmed
 from sync.looks import meta_of, same_looks
 from sync.names import key_of
 from sync.same import find_ours, is_same, same_marks
@@ -25,6 +27,7 @@ from sync.stores import ABSENT, ObjectInfo, Part, Precondition, only_over
 from sync.tree import Doubt, Entry, Row
 from sync.work import Copy, Later, Outcome, Saved, Task, World
 
+CONFIRMED_S = 30  # how long a confirmation of the lease may take on a line that is full of our own parts
 MOST_PARTS = 9_000  # providers allow 10,000
 _MIB = 1024 * 1024
 
@@ -69,7 +72,7 @@ def send_large(task: Task, world: World, reading: Reading, entry: Entry) -> Outc
     meta = meta_of(entry) | {"md5chksum": base64.b64encode(digests.whole).decode()}
     upload, done = _resume(task, world, key, reading, digests, part_bytes)
     if not upload:
-        world.permit()
+        _wait_for_permit(world)
         upload = store.start_upload(key, meta=meta)
         note = {"upload": upload, "md5": digests.whole.hex(), "part_bytes": part_bytes}
         world.note_upload(task.path, json.dumps(note))
@@ -129,7 +132,8 @@ def _send_part(
     if zlib.crc32(body) != digests.parts[number - 1]:
         raise Unstable("The file changed while it was sent", where=key)
     world.spend(len(body))
-    world.permit()
+    with suppress(Unconfirmed):  # nobody sees a part: to publish them needs the permit, and a lost lease ends it here
+        world.permit()
     return world.store.put_part(key, upload, number, body)
 
 
@@ -148,7 +152,7 @@ def _publish(
     copies: list[Copy] = []
     task.sent.append(Doubt(task.path, size, digest))
     for _ in range(3):
-        world.permit()
+        _wait_for_permit(world)
         try:
             return world.store.finish_upload(key, upload, parts, only_if=only_if), copies
         except PreconditionFailed:
@@ -166,6 +170,17 @@ def _publish(
                 copies.append(preserve(task, info, world))
             only_if = only_over(info.version)
     raise Transient("The object keeps changing", where=key)
+
+
+def _wait_for_permit(world: World) -> None:
+    """A lease that is being confirmed is waited for: to begin anew would read the whole file again."""
+    for _ in range(CONFIRMED_S):
+        try:
+            world.permit()
+            return
+        except Unconfirmed:
+            world.clock.sleep(1.0)
+    world.permit()
 
 
 def _abort(world: World, key: str, upload: str) -> None:
