@@ -11,7 +11,7 @@ from tests.support.imds import fake_imds
 from tests.support.node import Node
 from tests.support.wait import until
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(360)
 
 
 def test_a_stuck_bit_costs_the_node_even_without_a_bucket(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.support.node import Node
 from tests.support.probing import Prober
 from tests.support.wait import until
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(360)
 
 
 def test_it_comes_back_and_its_activity_is_known(tmp_path: Path) -> None:
@@ -29,16 +29,16 @@ def test_it_comes_back_and_its_activity_is_known(tmp_path: Path) -> None:
         )
         assert started.status_code == 201, started.text
         activity = tmp_path / "node" / "state" / "lab" / "activity.json"
-        until(lambda: activity.exists() and json.loads(activity.read_text())["kernels"] == 1, 40, node.output)
+        until(lambda: activity.exists() and json.loads(activity.read_text())["kernels"] == 1, 60, node.output)
         sync = pid_of(node, "preflight-sync")
         (node.folder / "before.txt").write_text("before")
         with Prober(node.probe_port) as prober:
             child(node, "jupyter-lab").kill()
-            until(lambda: node.probe("/readyz")[0] == 503, 20)
+            until(lambda: node.probe("/readyz")[0] == 503, 60)
             node.wait_ready(90)
         assert prober.bad == []
         assert pid_of(node, "preflight-sync") == sync
-        until(lambda: _logged_in(browser.session, browser.url), 30, node.output)  # the cookie still holds
+        until(lambda: _logged_in(browser.session, browser.url), 60, node.output)  # the cookie still holds
         services = {one["name"]: one for one in page(node)["services"]}
         assert services["app"]["restarts"] == 1
         assert "its last lines" in node.output()

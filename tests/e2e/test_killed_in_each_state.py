@@ -15,14 +15,14 @@ from tests.support.node import Node
 from tests.support.probing import Prober
 from tests.support.wait import until
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(360)
 FILES = 400
 
 
 @contextmanager
 def alive_throughout(one: Node) -> Iterator[None]:
     """`/livez` is 200 from its first answer on."""
-    until(lambda: one.probe("/livez")[0] == 200, 30, one.output)
+    until(lambda: one.probe("/livez")[0] == 200, 60, one.output)
     with Prober(one.probe_port) as prober:
         yield
     assert prober.bad == []
@@ -43,17 +43,17 @@ def found(one: Node, names: dict[str, str]) -> bool:
 
 def test_while_checking(tmp_path: Path) -> None:
     with node(tmp_path / "node", PREFLIGHT_WARMUP_COMMAND="sleep 5") as one, alive_throughout(one):
-        until(lambda: pid_of(one, "examine-node"), 30, one.output)
+        until(lambda: pid_of(one, "examine-node"), 60, one.output)
         child(one, "examine-node").kill()
         one.wait_ready()
         assert one.probe("/startupz")[0] == 200
-        until(lambda: page(one)["condition"] == "DEGRADED", 20, lambda: page(one)["why"])
+        until(lambda: page(one)["condition"] == "DEGRADED", 60, lambda: page(one)["why"])
         assert "killed by SIGKILL" in one.probe("/readyz?verbose")[1]
 
 
 def test_a_check_that_hangs_ends_as_unknown(tmp_path: Path) -> None:
     with node(tmp_path / "node") as one, alive_throughout(one):
-        until(lambda: pid_of(one, "examine-node"), 30, one.output)
+        until(lambda: pid_of(one, "examine-node"), 60, one.output)
         child(one, "examine-node").send_signal(signal.SIGSTOP)
         assert one.probe("/livez")[0] == 200
         assert one.probe("/startupz")[0] == 503
@@ -64,7 +64,7 @@ def test_a_check_that_hangs_ends_as_unknown(tmp_path: Path) -> None:
 def test_while_restoring(tmp_path: Path) -> None:
     names = filled(tmp_path / "node" / "bucket")
     with node(tmp_path / "node") as one, alive_throughout(one):
-        until(lambda: (one.folder / "work").exists(), 40, one.output)  # the first file is on its way
+        until(lambda: (one.folder / "work").exists(), 60, one.output)  # the first file is on its way
         child(one, "preflight-sync").kill()
         one.wait_ready()
         assert found(one, names)

@@ -16,7 +16,7 @@ from tests.e2e.test_supervision import node, page
 from tests.support.node import Node
 from tests.support.wait import until
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(360)
 UVICORN = Path(sys.executable).with_name("uvicorn")
 
 

@@ -15,7 +15,7 @@ from tests.support.node import Node
 from tests.support.page_states import boards
 from tests.support.wait import until
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(360)]
 SAID = {
     "checking": ("STARTING", "Checking whether this node is fit"),
     "bad-settings": ("FAILED", "AWS_SECRET_ACCESS_KEY"),
@@ -57,7 +57,7 @@ def test_every_state_is_readable(state: str, size: str, browser: Browser, tmp_pa
     try:
         tab = browser.open(**SIZES[size])
         tab.do("goto", f"http://127.0.0.1:{listener.port}/")
-        until(lambda: tab.text("#badge") == word, 15, lambda: tab.text("body"))
+        until(lambda: tab.text("#badge") == word, 60, lambda: tab.text("body"))
         assert sentence in tab.text("body")
         assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         light, ink = tab.evaluate(
@@ -83,7 +83,7 @@ def test_it_gives_way_to_jupyterlab(browser: Browser, tmp_path: Path) -> None:
             tab.do("goto", f"http://127.0.0.1:{node.port}/")
             return "Preflight Lab" in str(tab.do("title"))
 
-        until(lambda: node.probe("/livez")[0] == 200, 30, node.output)
+        until(lambda: node.probe("/livez")[0] == 200, 60, node.output)
         assert shows_page()
         until(lambda: "/login" in str(tab.do("url")) or "/lab" in str(tab.do("url")), 90, lambda: tab.text("body"))
         tab.wait("input[name=password]", timeout_s=30)

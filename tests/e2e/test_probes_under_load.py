@@ -18,7 +18,7 @@ from tests.support.node import PREFLIGHT, Node
 from tests.support.probing import Prober
 from tests.support.wait import until
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(360)
 BUSY = 8
 ANSWER_CPU_S = 0.01  # measured: 1 to 2 ms
 

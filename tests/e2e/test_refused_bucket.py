@@ -14,7 +14,7 @@ from tests.support.node import Node
 from tests.support.seaweed import seaweed
 from tests.support.wait import until
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(360)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_on_a_platform_the_notebook_opens_with_a_warning(
         place = {"SALAD_MACHINE_ID": "5f0c3a52-0000-4000-8000-0000000000bb", "SALAD_METADATA_URI": imds.url}
         with node(tmp_path / "node", **wrongly(fault, servers), **place) as one:
             one.wait_ready(90)
-            until(lambda: page(one)["condition"] == "DEGRADED", 30, lambda: page(one)["why"])
+            until(lambda: page(one)["condition"] == "DEGRADED", 60, lambda: page(one)["why"])
             assert one.probe("/startupz")[0] == 200
             assert "[!]sync" in one.probe("/readyz?verbose")[1]
             assert page(one)["sync"]["state"] in ("failed", "offline")

@@ -16,7 +16,7 @@ from tests.support.wait import until
 def refused(home: Path, environ: dict[str, str]) -> str:
     """The output of a start that must end with exit code 2 and leave nothing behind."""
     with Node(home, environ) as node:
-        until(node.exited, 30, node.output)
+        until(node.exited, 60, node.output)
         assert node.process is not None
         assert node.process.returncode == 2, node.output()
         assert not node.folder.exists()
@@ -69,7 +69,7 @@ def test_on_a_platform_the_container_stays_up_and_says_why(tmp_path: Path) -> No
             "AWS_ACCESS_KEY_ID": "id",
         }
         with Node(tmp_path / "node", environ) as node:
-            until(lambda: "AWS_SECRET_ACCESS_KEY" in node.probe("/report")[1], 20, node.output)
+            until(lambda: "AWS_SECRET_ACCESS_KEY" in node.probe("/report")[1], 60, node.output)
             assert node.probe("/livez")[0] == 200
             assert node.probe("/startupz")[0] == 200  # another node would have the same settings
             assert node.probe("/readyz")[0] == 503
@@ -88,6 +88,6 @@ def test_a_salad_node_whose_metadata_service_is_silent_is_not_burned(tmp_path: P
             "PREFLIGHT_ON_REJECT": "maybe",
         }
         with Node(tmp_path / "node", environ) as node:
-            until(lambda: "PREFLIGHT_ON_REJECT" in node.probe("/report")[1], 40, node.output)
+            until(lambda: "PREFLIGHT_ON_REJECT" in node.probe("/report")[1], 60, node.output)
             assert node.probe("/startupz")[0] == 200
             assert node.terminate() == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from tests.support.node import Node
 from tests.support.probing import Prober
 from tests.support.wait import until
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(360)
 APP = Path(__file__).parent.parent / "support" / "app.py"
 
 
@@ -58,15 +57,14 @@ def test_each_child_comes_back_and_the_others_are_left_alone(tmp_path: Path) -> 
     with node(tmp_path / "node") as one:
         one.wait_ready()
         one.wait_saved()
-        until(lambda: pid_of(one, names["monitor"]), 20, one.output)
+        until(lambda: pid_of(one, names["monitor"]), 60, one.output)
         with Prober(one.probe_port) as prober:
             for name, words in names.items():
                 before = {other: pid_of(one, marks) for other, marks in names.items()}
                 (one.folder / f"{name}.txt").write_text(f"written as {name} died")
                 child(one, words).kill()
-                limit_s = 30 if name == "monitor" else 15
-                until(lambda w=words, b=before[name]: pid_of(one, w) not in (0, b), limit_s, one.output)  # type: ignore[misc]
-                until(lambda: one.probe("/readyz")[0] == 200, 20, one.output)
+                until(lambda w=words, b=before[name]: pid_of(one, w) not in (0, b), 60, one.output)  # type: ignore[misc]
+                until(lambda: one.probe("/readyz")[0] == 200, 60, one.output)
                 after = {other: pid_of(one, marks) for other, marks in names.items()}
                 assert {k: v for k, v in after.items() if k != name} == {k: v for k, v in before.items() if k != name}
             one.wait_saved()
@@ -78,16 +76,16 @@ def test_each_child_comes_back_and_the_others_are_left_alone(tmp_path: Path) -> 
 
 def test_a_crash_loop_is_shown_and_never_ends_the_node(tmp_path: Path) -> None:
     with node(tmp_path / "node", command=("/bin/false",)) as one:
-        until(lambda: page(one)["services"] and page(one)["services"][-1]["restarts"] >= 4, 40, one.output)
+        until(lambda: page(one)["services"] and page(one)["services"][-1]["restarts"] >= 4, 60, one.output)
         assert not one.exited()
         assert one.probe("/livez")[0] == 200
         assert one.probe("/startupz")[0] == 200
         status, text = one.probe("/readyz?verbose")
         assert status == 503
         assert "it exited with status 1" in text  # also in the moment in which it runs again
-        until(lambda: page(one)["condition"] == "FAILED", 20, lambda: page(one)["why"])
+        until(lambda: page(one)["condition"] == "FAILED", 60, lambda: page(one)["why"])
         # JupyterLab's port shows the page again instead of a dead address.
-        until(lambda: "text/html" in _type(f"http://127.0.0.1:{one.port}/"), 10, one.output)
+        until(lambda: "text/html" in _type(f"http://127.0.0.1:{one.port}/"), 60, one.output)
         assert one.terminate() == 0
 
 
@@ -110,15 +108,13 @@ def test_sigterm_saves_and_exits_zero(tmp_path: Path) -> None:
 
 
 def test_a_second_signal_skips_the_wait(tmp_path: Path) -> None:
-    with node(tmp_path / "node", "stubborn", PREFLIGHT_STOP_APP_S="60") as one:
+    with node(tmp_path / "node", "stubborn", PREFLIGHT_STOP_APP_S="900") as one:
         one.wait_ready()
         assert one.process is not None
         one.process.send_signal(signal.SIGTERM)
-        until(lambda: page(one)["condition"] == "DRAINING", 10, one.output)
-        started = time.monotonic()
+        until(lambda: page(one)["condition"] == "DRAINING", 60, one.output)
         one.process.send_signal(signal.SIGTERM)
-        assert one.process.wait(30) == 0
-        assert time.monotonic() - started < 25
+        assert one.process.wait(120) == 0  # not 900
 
 
 def test_a_worker_that_finished_ends_the_node_with_everything_saved(tmp_path: Path) -> None:
@@ -136,7 +132,7 @@ def test_orphans_are_buried(tmp_path: Path) -> None:
         assert one.process is not None
         supervisor = psutil.Process(one.process.pid)
         until(
-            lambda: all(kid.status() != psutil.STATUS_ZOMBIE for kid in supervisor.children()), 10, supervisor.children
+            lambda: all(kid.status() != psutil.STATUS_ZOMBIE for kid in supervisor.children()), 60, supervisor.children
         )
 
 
@@ -148,7 +144,7 @@ def test_children_do_not_outlive_the_supervisor(tmp_path: Path) -> None:
         assert len(kids) >= 2
         one.process.kill()
         one.process.wait(10)
-        _, alive = psutil.wait_procs(kids, timeout=40)
+        _, alive = psutil.wait_procs(kids, timeout=120)
         assert alive == []
 
 
@@ -157,14 +153,14 @@ def test_busy_is_ready_and_failing_is_not(tmp_path: Path) -> None:
     with node(tmp_path / "node", APP_WORD=str(word)) as one:
         one.wait_ready()
         word.write_text("BUSY")
-        until(lambda: page(one)["condition"] == "BUSY", 20, lambda: page(one)["why"])
+        until(lambda: page(one)["condition"] == "BUSY", 60, lambda: page(one)["why"])
         assert one.probe("/readyz")[0] == 200
         word.write_text("BROKEN")
-        until(lambda: one.probe("/readyz")[0] == 503, 40, lambda: one.probe("/readyz"))
+        until(lambda: one.probe("/readyz")[0] == 503, 60, lambda: one.probe("/readyz"))
         assert one.probe("/livez")[0] == 200
         assert page(one)["condition"] == "FAILED"
         word.write_text("READY")
-        until(lambda: one.probe("/readyz")[0] == 200, 20, lambda: one.probe("/readyz"))
+        until(lambda: one.probe("/readyz")[0] == 200, 60, lambda: one.probe("/readyz"))
 
 
 def test_a_ready_file_speaks_for_a_worker(tmp_path: Path) -> None:
@@ -172,9 +168,9 @@ def test_a_ready_file_speaks_for_a_worker(tmp_path: Path) -> None:
     with node(
         tmp_path / "node", command=("/bin/sleep", "600"), PREFLIGHT_READY_FILE=str(word), PREFLIGHT_READY_URL=""
     ) as one:
-        until(lambda: "there is no ready yet" in one.probe("/readyz")[1], 40, one.output)
+        until(lambda: "there is no ready yet" in one.probe("/readyz")[1], 60, one.output)
         word.write_text("READY")
         one.wait_ready()
         word.write_text("BUSY one batch of three")
-        until(lambda: page(one)["condition"] == "BUSY", 20, lambda: page(one)["why"])
+        until(lambda: page(one)["condition"] == "BUSY", 60, lambda: page(one)["why"])
         assert page(one)["why"] == "one batch of three"

@@ -19,7 +19,7 @@ import pytest
 
 from tests.support.node import PREFLIGHT, free_port
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(360)
 CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 APP = Path(__file__).parent.parent / "support" / "app.py"
 
@@ -74,7 +74,7 @@ def test_the_story_of_a_start(tmp_path: Path) -> None:
     }
     terminal = Terminal([str(PREFLIGHT), "up", "--", sys.executable, str(APP)], environ, tmp_path)
     try:
-        terminal.read_until("Checking this node", 30)
+        terminal.read_until("Checking this node", 60)
         shown = terminal.read_until("ACCEPT", 60)
         assert "Free disk space" in shown
         assert "Restoring" in terminal.read_until("30/30 files", 60)
@@ -98,7 +98,7 @@ def test_wrong_settings_on_a_terminal_are_one_line_each(tmp_path: Path) -> None:
     }
     terminal = Terminal([str(PREFLIGHT), "up"], environ, tmp_path)
     try:
-        shown = terminal.read_until("PREFLIGHT_LIMIT_NOPE_AT_LEAST", 30)
+        shown = terminal.read_until("PREFLIGHT_LIMIT_NOPE_AT_LEAST", 60)
         assert "PREFLIGHT_PORT" in shown
         assert terminal.process.wait(20) == 2
         assert not (tmp_path / ".local").exists()

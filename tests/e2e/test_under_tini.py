@@ -17,7 +17,7 @@ from tests.support.imds import fake_imds
 from tests.support.node import PREFLIGHT, Node
 from tests.support.wait import until
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(360)
 # Without root there is no namespace: then tini is no PID 1, but the reaper of all that is below it.
 CONTAINER = ("unshare", "--pid", "--fork", "--mount-proc", "tini", "--") if os.getuid() == 0 else ("tini", "-s", "--")
 
@@ -92,7 +92,7 @@ def test_nobody_stays_unburied(tmp_path: Path) -> None:
         for words in ("app.py", "preflight-sync"):
             victim = next(kid for kid in supervisor.children() if words in " ".join(kid.cmdline()))
             victim.kill()
-            until(lambda gone=victim: not psutil.pid_exists(gone.pid), 30, one.output)  # type: ignore[misc]
+            until(lambda gone=victim: not psutil.pid_exists(gone.pid), 60, one.output)  # type: ignore[misc]
             one.wait_ready(90)
         until(lambda: one.zombies() == [], 60, one.zombies)
         assert one.probe("/livez")[0] == 200

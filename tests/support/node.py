@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ import requests
 
 from tests.support.wait import until
 
+ANSWER_S = 30.0  # generous: how fast an answer comes is for the bench to say
 PREFLIGHT = Path(sys.executable).with_name("preflight")
 
 
@@ -75,30 +77,30 @@ class Node:
     def probe(self, path: str, host: str = "127.0.0.1") -> tuple[int, str]:
         """Status and body of one GET on the probe port; status 0 when nothing listens."""
         try:
-            answer = requests.get(f"http://{host}:{self.probe_port}{path}", timeout=5)
+            answer = requests.get(f"http://{host}:{self.probe_port}{path}", timeout=ANSWER_S)
         except requests.RequestException:
             return 0, ""
         return answer.status_code, answer.text
 
     def report(self) -> dict[str, object]:
         """The last Report."""
-        answer: dict[str, object] = requests.get(f"http://127.0.0.1:{self.probe_port}/report", timeout=5).json()
+        answer: dict[str, object] = requests.get(f"http://127.0.0.1:{self.probe_port}/report", timeout=ANSWER_S).json()
         return answer
 
     def sync(self) -> dict[str, object]:
         """The sync status as the probe port serves it."""
-        answer: dict[str, object] = requests.get(f"http://127.0.0.1:{self.probe_port}/sync", timeout=5).json()
+        answer: dict[str, object] = requests.get(f"http://127.0.0.1:{self.probe_port}/sync", timeout=ANSWER_S).json()
         return answer
 
-    def wait_ready(self, limit_s: float = 60) -> None:
+    def wait_ready(self, limit_s: float = 120) -> None:
         """Until `/readyz` answers 200; shows the log when it does not."""
         until(lambda: self.probe("/readyz")[0] == 200 or self.exited(), limit_s, lambda: self.output()[-4000:])
         assert not self.exited(), self.output()[-4000:]
 
-    def wait_saved(self, limit_s: float = 30) -> None:
+    def wait_saved(self, limit_s: float = 90) -> None:
         """Until sync says saved with nothing pending."""
         until(
-            lambda: self.sync().get("state") == "saved" and self.sync().get("pending_files") == 0,
+            lambda: operator.itemgetter("state", "pending_files")(self.sync()) == ("saved", 0),
             limit_s,
             lambda: f"{self.sync()}\n{self.output()[-3000:]}",
         )
@@ -107,7 +109,7 @@ class Node:
         """Whether the supervisor is gone."""
         return self.process is not None and self.process.poll() is not None
 
-    def terminate(self, limit_s: float = 40) -> int:
+    def terminate(self, limit_s: float = 90) -> int:
         """SIGTERM, as a platform stops a container; the exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)

@@ -21,7 +21,7 @@ class Prober(threading.Thread):
         while not self._stopped.wait(self.every_s):
             started = time.monotonic()
             try:
-                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
                 connection.request("GET", self.path)
                 status = connection.getresponse().status
                 connection.close()
