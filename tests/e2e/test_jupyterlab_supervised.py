@@ -41,7 +41,7 @@ def test_it_comes_back_and_its_activity_is_known(tmp_path: Path) -> None:
         until(lambda: _logged_in(browser.session, browser.url), 60, node.output)  # the cookie still holds
         services = {one["name"]: one for one in page(node)["services"]}
         assert services["app"]["restarts"] == 1
-        assert "its last lines" in node.output()
+        until(lambda: "its last lines" in node.output(), 60, node.output)  # told when its kernel has let go of the pipe
         node.wait_saved()
         assert (tmp_path / "bucket" / "before.txt").read_text() == "before"
         assert node.terminate(60) == 0
