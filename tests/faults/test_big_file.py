@@ -85,7 +85,7 @@ def test_a_large_file_is_resumed_after_a_kill(weed: S3Server, machines: Machines
         up_s = time.monotonic() - began_s
         status = machine.status()
         assert status is not None
-        sent, part_bytes = status.requests["part"], machine.store().facts.part_bytes
+        sent, part_bytes = status.requests.get("part", 0), machine.store().facts.part_bytes
         parts = -(-SIZE // part_bytes)
         assert upload
         assert uploads(weed) == []
