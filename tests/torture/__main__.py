@@ -45,6 +45,8 @@ FAULTS = {
     "deafen": "watcher deaf without notice",
     "overflow": "watcher's queue overflows",
     "empty_folder": "rm -rf * in the folder",
+    "write_while_read": "a write into a file that is being read",
+    "flush_in_a_save": "two saves in one tick of the clock, during a flush",
 }
 
 

@@ -533,18 +533,6 @@ def test_replayed_same_seed_twice_identical_trace(tmp_path: Path) -> None:
     assert traces[0] == traces[1]
 
 
-def test_trash_is_emptied_after_30_days(rig: Rig) -> None:
-    path = rig.write("a", "x")
-    rig.write("b", "y")
-    rig.sync()
-    path.unlink()
-    rig.sync()
-    assert [k for k in rig.objects(ours=True) if "trash" in k]
-    rig.clock.jumped_s = 31 * 86_400.0
-    rig.rest(90_000)
-    assert not [k for k in rig.objects(ours=True) if "trash" in k]
-
-
 @pytest.mark.parametrize("side", ["before", "after"])
 def test_sigkill_at_every_await(tmp_path: Path, side: str) -> None:
     """The process dies at the n-th request (before the server saw it, or before its answer came), for every n."""

@@ -44,7 +44,7 @@ def test_a_wrong_clock_empties_no_trash(rig: Rig, jump_s: float) -> None:
 
 
 @pytest.mark.parametrize("jump_s", [0.0, -40 * DAY_S], ids=["right", "behind"])
-def test_old_trash_goes(rig: Rig, jump_s: float) -> None:
+def test_trash_is_emptied_after_30_days(rig: Rig, jump_s: float) -> None:
     [path] = rig.bucket.glob(".preflight/trash/*/old")
     long_ago_s = time.time() - 31 * DAY_S
     os.utime(path, (long_ago_s, long_ago_s))
