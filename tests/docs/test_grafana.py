@@ -1,13 +1,12 @@
 """What is scraped holds to both formats, strictly read; dashboard and alerts ask only for series that exist.
 
-`promtool` (Debian: `prometheus`, 96 MB) is asked too where it is installed.
+`promtool`, from Debian's `prometheus`, judges the metrics and the alerts.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -27,11 +26,9 @@ ELSEWHERE = {
 }
 
 
-def promtool(*words: str, stdin: str = "") -> None:
-    """Prometheus' own check, where it is installed (Debian: `prometheus`)."""
-    tool = shutil.which("promtool")
-    if tool is None:
-        return  # the parsing below has looked at everything already
+def promtool(repository: Path, *words: str, stdin: str = "") -> None:
+    """Prometheus' own check."""
+    tool = repository / "tests" / "servers" / "bin" / "promtool"
     done = subprocess.run([tool, *words], input=stdin, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -57,13 +54,13 @@ def named(texts: dict[str, str]) -> set[str]:
     return found
 
 
-def test_every_state_can_be_scraped(texts: dict[str, str]) -> None:
+def test_every_state_can_be_scraped(repository: Path, texts: dict[str, str]) -> None:
     for name, text in texts.items():
         if "(open)" in name:
             assert list(open_families(text))  # raises for a wrong order, unit, name, number, or without its # EOF
         else:
             assert list(text_string_to_metric_families(text))
-            promtool("check", "metrics", stdin=text)
+            promtool(repository, "check", "metrics", stdin=text)
 
 
 def test_metrics_are_named_as_prometheus_asks(texts: dict[str, str]) -> None:
@@ -82,17 +79,13 @@ def test_metrics_are_named_as_prometheus_asks(texts: dict[str, str]) -> None:
             assert len(set(labels)) == len(labels), family.name
 
 
-def test_every_alert_is_whole(repository: Path) -> None:
-    """What `promtool check rules` asks for, as far as the file's own shape goes: balanced expressions, times, words."""
-    text = (repository / "docs" / "grafana" / "alerts.yml").read_text()
-    rules = re.split(r"^ *- alert: ", text, flags=re.MULTILINE)[1:]
-    assert len({rule.split()[0] for rule in rules}) == len(rules) > 0
+def test_every_alert_says_what_happened(repository: Path) -> None:
+    path = repository / "docs" / "grafana" / "alerts.yml"
+    promtool(repository, "check", "rules", str(path))
+    rules = re.split(r"^ *- alert: ", path.read_text(), flags=re.MULTILINE)[1:]
+    assert rules
     for rule in rules:
-        [expression] = re.findall(r"^ +expr: (.+)$", rule, re.MULTILINE)
-        for opened, closed in ("()", "{}", "[]"):
-            assert expression.count(opened) == expression.count(closed), expression
         assert re.search(r"^ +summary: .{10,}$", rule, re.MULTILINE), rule
-        assert all(re.fullmatch(r"\d+[smhd]", time) for time in re.findall(r"^ +for: (.+)$", rule, re.MULTILINE)), rule
 
 
 def test_the_dashboard_asks_for_what_exists(repository: Path, texts: dict[str, str]) -> None:
@@ -107,7 +100,6 @@ def test_the_alerts_ask_for_what_exists(repository: Path, texts: dict[str, str])
     asked = {name for line in path.read_text().splitlines() if "expr:" in line for name in SERIES.findall(line)}
     assert asked
     assert asked - named(texts) - ELSEWHERE == set()
-    promtool("check", "rules", str(path))
 
 
 def test_the_lag_grows_while_sync_is_silent(tmp_path: Path) -> None:
