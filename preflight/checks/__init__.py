@@ -17,6 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from preflight.cpu_wait import thread_wait_s
 from preflight.errors import PreflightError, Unmeasured
 from preflight.model import EMPTY, Blame, Limit, Measurement, Severity
 from sync.clock import Clock, SystemClock
@@ -140,6 +141,7 @@ class Context:
     ends_at_s: float = float("inf")  # monotonic: what is not measured by then is thrown away
     stopped: threading.Event = field(default_factory=threading.Event)  # set at the hard cap: give up soon
     open_store: Callable[[StoreConfig], Store] | None = None  # None: sync.stores.opening.open_store
+    cpu_wait_s: Callable[[], float] = thread_wait_s  # seconds that the calling thread has waited for a CPU
 
     def limit(self, name: str) -> Limit | None:
         """The effective limit of a check, None when it only informs."""

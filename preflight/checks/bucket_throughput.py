@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from preflight.bucket_path import FOLDER, PATIENCE_S, fault, identity, opened, remote
 from preflight.checks import Broken, Check, Context, Lane, Reading
 from preflight.checks.bucket import usable
+from preflight.cpu_wait import CpuWait
 from preflight.errors import Unmeasured
 from preflight.model import Blame, Limit, Severity
 from preflight.side_by_side import each
@@ -44,7 +45,7 @@ class Path:
         return f"{self.stem}-{number}"
 
 
-Direction = Callable[[Context, Path, float | None], Transfer]
+Direction = Callable[[Context, Path, float | None, CpuWait], Transfer]
 
 
 def measure_upload(context: Context) -> Reading:
@@ -63,8 +64,12 @@ def _measure(context: Context, name: str, direction: Direction) -> Reading:
     effective = context.limit(name)
     limit = effective.at_least if effective and isinstance(effective.at_least, int | float) else None
     path = _path(context, config)
+    wait = CpuWait(context.cpu_wait_s)
     try:
-        seen = direction(context, path, limit)
+        seen = direction(context, path, limit, wait)
+        if limit is not None and seen.rate < limit and wait.starved:
+            busy = f"the CPU was busy with something else for {wait.share:.0%} of the time"
+            raise Unmeasured(f"{busy}: {seen.rate:,.0f} B/s says nothing about the path")
         blame, advice = None, ""
         if limit is not None and seen.rate < limit and context.round_number and len(context.stores) > 1:
             blame, advice = _cross_check(context, direction, limit)
@@ -84,6 +89,7 @@ def _measure(context: Context, name: str, direction: Direction) -> Reading:
             "round_trip_s": seen.round_trip_s,
             "object_bytes": seen.object_bytes,
             "moved_bytes": seen.moved_bytes,
+            "cpu_wait_share": round(wait.share, 3),
             "store": config.url,
         },
     )
@@ -109,7 +115,7 @@ def _path(context: Context, config: StoreConfig) -> Path:
     return context.shared.once(f"flow {identity(config)}", lambda: path, patience_s=PATIENCE_S)
 
 
-def _upload(context: Context, path: Path, limit: float | None) -> Transfer:
+def _upload(context: Context, path: Path, limit: float | None, wait: CpuWait) -> Transfer:
     largest = largest_for(limit)
     noise = context.rng.randbytes(largest)  # incompressible: some paths compress
 
@@ -117,10 +123,10 @@ def _upload(context: Context, path: Path, limit: float | None) -> Transfer:
         path.store.put(path.key(number), noise[:size], meta={})
         path.stored_bytes = size
 
-    return _observed(context, path, limit, put, "write test objects", largest)
+    return _observed(context, path, limit, put, "write test objects", largest, wait)
 
 
-def _download(context: Context, path: Path, limit: float | None) -> Transfer:
+def _download(context: Context, path: Path, limit: float | None, wait: CpuWait) -> Transfer:
     size = _prefill(context, path, largest_for(limit))
 
     def get(number: int, wanted: int) -> None:
@@ -131,7 +137,7 @@ def _download(context: Context, path: Path, limit: float | None) -> Transfer:
         if got != wanted:
             raise Broken(f"{path.config.url} returned {got} of {wanted} bytes", blame=Blame.ENDPOINT)
 
-    return _observed(context, path, limit, get, "read test objects", size)
+    return _observed(context, path, limit, get, "read test objects", size, wait)
 
 
 def _prefill(context: Context, path: Path, largest: int) -> int:
@@ -157,14 +163,22 @@ def _put(path: Path, number: int, body: bytes) -> None:
 
 
 def _observed(
-    context: Context, path: Path, limit: float | None, one: Callable[[int, int], None], doing: str, largest: int
+    context: Context,
+    path: Path,
+    limit: float | None,
+    one: Callable[[int, int], None],
+    doing: str,
+    largest: int,
+    wait: CpuWait,
 ) -> Transfer:
     def move(size: int, streams: int) -> float:
         if context.stopped.is_set():
             raise Unmeasured("the time for all checks was up")
         started = context.clock.monotonic()
-        each(streams, lambda number: one(number, size))
-        return context.clock.monotonic() - started
+        each(streams, lambda number: wait.call(lambda: one(number, size)))
+        took_s = context.clock.monotonic() - started
+        wait.round_took(took_s)
+        return took_s
 
     try:
         seen = observe(
@@ -230,7 +244,7 @@ def _cross_check(context: Context, direction: Direction, limit: float) -> tuple[
         return None, ""
     try:
         path = _path(context, other)
-        seen = direction(context, path, limit)
+        seen = direction(context, path, limit, CpuWait(context.cpu_wait_s))
         _clean(path)
     except (Broken, Unmeasured):
         return None, ""
@@ -242,7 +256,8 @@ def _cross_check(context: Context, direction: Direction, limit: float) -> tuple[
 _WHY = (
     "Without a limit of yours it only informs: every default would throw good nodes away (an upload limit of 20 Mbit/s "
     "excludes 4 % of the recorded nodes, 40 Mbit/s 29 %, 100 Mbit/s 53 %). With one, two separate looks must agree and "
-    "the 99.5 % upper bound of the median of both must lie below the limit."
+    "the 99.5 % upper bound of the median of both must lie below the limit. A slow look during which its threads waited for "
+    "the CPU a fifth of the time is unknown: it says nothing about the path."
 )
 
 CHECKS = (

@@ -1,0 +1,92 @@
+"""A node whose CPU is taken is not a node with a slow line."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from preflight.checks import Context
+from preflight.checks.bucket_throughput import measure_download, measure_upload
+from preflight.cpu_wait import CpuWait, thread_wait_s
+from preflight.errors import Unmeasured
+from preflight.model import Blame, Limit, Severity
+from sync.stores.config import StoreConfig, file_config
+from sync.stores.opening import open_store
+from tests.support.wait import until
+
+
+@pytest.mark.parametrize(
+    ("waits_s", "took_s", "share"),
+    [
+        ([0.0], 1.0, 0.0),
+        ([0.1, 0.4, 0.2], 1.0, 0.4),  # the slowest thread of a round decides
+        ([3.0], 1.0, 1.0),  # never more than the whole time
+    ],
+)
+def test_the_slowest_thread_of_a_round_counts(waits_s: list[float], took_s: float, share: float) -> None:
+    clock = itertools.chain.from_iterable((0.0, wait_s) for wait_s in waits_s)
+    wait = CpuWait(lambda: next(clock))
+    for _ in waits_s:
+        wait.call(lambda: None)
+    wait.round_took(took_s)
+    assert wait.share == pytest.approx(share)
+    assert wait.starved == (share >= 0.2)
+
+
+def test_nothing_measured_is_no_wait() -> None:
+    assert CpuWait().share == 0.0
+
+
+def _burn(cpu: int) -> None:
+    os.sched_setaffinity(0, {cpu})
+    while True:
+        sum(range(10_000))
+
+
+def test_the_kernel_counts_what_a_thread_waits() -> None:
+    allowed = os.sched_getaffinity(0)
+    cpu = min(allowed)
+    burners = [multiprocessing.get_context("fork").Process(target=_burn, args=(cpu,), daemon=True) for _ in range(2)]
+    for burner in burners:
+        burner.start()
+    try:
+        os.sched_setaffinity(0, {cpu})
+        before = thread_wait_s()
+
+        def waited() -> bool:
+            sum(range(10_000))
+            return thread_wait_s() - before > 0.05
+
+        until(waited, 60)
+    finally:
+        os.sched_setaffinity(0, allowed)
+        for burner in burners:
+            burner.kill()
+            burner.join()
+
+
+def _context(folder: Path, cpu_wait_s: Callable[[], float]) -> Context:
+    limit = Limit(severity=Severity.REJECT, blame=Blame.NODE, advice="", at_least=1e15)
+    return Context(
+        stores=(StoreConfig("s3", "bucket"),),
+        open_store=lambda _: open_store(file_config(folder)),
+        limits={"bucket.upload": limit, "bucket.download": limit},
+        cpu_wait_s=cpu_wait_s,
+    )
+
+
+@pytest.mark.parametrize("measure", [measure_upload, measure_download])
+def test_a_slow_result_without_a_cpu_is_unknown(tmp_path: Path, measure: Callable[[Context], object]) -> None:
+    jumps = itertools.count()
+    with pytest.raises(Unmeasured, match="the CPU was busy with something else"):
+        measure(_context(tmp_path, lambda: float(next(jumps))))
+
+
+@pytest.mark.parametrize("measure", [measure_upload, measure_download])
+def test_a_slow_result_with_a_cpu_counts(tmp_path: Path, measure: Callable[[Context], object]) -> None:
+    assert getattr(measure(_context(tmp_path, lambda: 0.0)), "value", 0) > 0
