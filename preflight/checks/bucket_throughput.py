@@ -256,8 +256,8 @@ def _cross_check(context: Context, direction: Direction, limit: float) -> tuple[
 _WHY = (
     "Without a limit of yours it only informs: every default would throw good nodes away (an upload limit of 20 Mbit/s "
     "excludes 4 % of the recorded nodes, 40 Mbit/s 29 %, 100 Mbit/s 53 %). With one, two separate looks must agree and "
-    "the 99.5 % upper bound of the median of both must lie below the limit. A slow look during which its threads waited for "
-    "the CPU a fifth of the time is unknown: it says nothing about the path."
+    "the 99.5 % upper bound of the median of both must lie below the limit. A slow look during which its threads "
+    "waited for the CPU a fifth of the time is unknown: it says nothing about the path."
 )
 
 CHECKS = (
