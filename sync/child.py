@@ -138,7 +138,8 @@ class Child:
         primary.publish()
         try:
             while not self._is_done(once, deadline_s):
-                primary.turn(lambda: self._is_done(once, deadline_s))
+                # The turn that ends the restore does not wait: until the watches are set nothing would wake it.
+                primary.turn(lambda: self._is_done(once, deadline_s) or self._must_begin_to_watch(once))
                 if not once:
                     self._look_after_watcher()
                 self._look_after_memory()
@@ -159,6 +160,9 @@ class Child:
         elif self._trim_s is not None and self._clock.monotonic() >= self._trim_s:
             self._trim_s = None
             give_back()
+
+    def _must_begin_to_watch(self, once: bool) -> bool:
+        return self._primary.engine.restored and not self._is_watching and not once
 
     def _look_after_watcher(self) -> None:
         now_s = self._clock.monotonic()
