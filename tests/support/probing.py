@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import threading
 import time
@@ -21,10 +22,9 @@ class Prober(threading.Thread):
         while not self._stopped.wait(self.every_s):
             started = time.monotonic()
             try:
-                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-                connection.request("GET", self.path)
-                status = connection.getresponse().status
-                connection.close()
+                with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)) as connection:
+                    connection.request("GET", self.path)
+                    status = connection.getresponse().status
             except OSError as failed:
                 self.bad.append(f"{failed!r} after {time.monotonic() - started:.2f} s")
                 continue
