@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from sync.control import call
 from sync.status import State
@@ -102,6 +104,25 @@ def test_deletes_and_renames_reach_the_bucket(bucket: Bucket, machines: Machines
     assert after["copy"] - before.get("copy", 0) == 31
     trash = [o.key for o in machine.store().list(".preflight/trash/")]
     assert [key.rsplit("/", 1)[1] for key in trash] == ["gone.txt"]
+
+
+def test_what_is_written_right_after_the_restore_is_noticed_at_once(file_bucket: Bucket, machines: Machines) -> None:
+    """The child waits up to ten seconds for news: the watches must be set before it waits for the first time."""
+    machine = machines(file_bucket)
+    machine.start(ready=False)
+    until(lambda: (status := machine.status()) is not None and status.restored, 60)
+    until(lambda: _watches(machine) > 0, 8)
+
+
+def _watches(machine: Machine) -> int:
+    """Folders that the child has the kernel watch."""
+    assert machine.process is not None
+    open_files = Path(f"/proc/{machine.process.pid}/fdinfo")
+    seen = 0
+    for one in open_files.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+            seen += one.read_text().count("inotify wd:")
+    return seen
 
 
 def test_sigterm_flushes_and_ends_with_0(bucket: Bucket, machines: Machines) -> None:
