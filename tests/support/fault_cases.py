@@ -12,11 +12,10 @@ from dataclasses import dataclass, field, replace
 from tests.support.fakegpu import PROFILES, FakeGpu, profile
 from tests.support.faultproxy import Faults
 
-# A demanding user: every limit that could cost a node is set, so that a wrong reading would be dangerous. (The lines
-# are compared with 125 kB/s, because five starts at a time on two busy cores see little more of a healthy one.)
+# A demanding user: every limit that could cost a node is set, so that a wrong reading would be dangerous.
 DEMANDS = {
-    "PREFLIGHT_LIMIT_BUCKET_UPLOAD_AT_LEAST": "1Mbps",
-    "PREFLIGHT_LIMIT_BUCKET_DOWNLOAD_AT_LEAST": "1Mbps",
+    "PREFLIGHT_LIMIT_BUCKET_UPLOAD_AT_LEAST": "4Mbps",
+    "PREFLIGHT_LIMIT_BUCKET_DOWNLOAD_AT_LEAST": "4Mbps",
     "PREFLIGHT_LIMIT_BUCKET_LATENCY_AT_MOST": "300ms",
     "PREFLIGHT_LIMIT_DISK_FREE_AT_LEAST": "100MB",
     "PREFLIGHT_LIMIT_HOST_MEMORY_AT_LEAST": "512MB",
@@ -46,6 +45,11 @@ class Case:
     endpoint: str = ""  # instead of the proxy
     slow_bucket_only: bool = False  # a second store is fast
     first_process_only: bool = False  # the driver's fault is gone when a second process looks
+    on_the_way: bool = False  # with a GPU: the fault is the network's, so everything is looked at
+
+    def concerns(self, lane: str) -> bool:
+        """Whether the checks of this lane belong to the case."""
+        return self.on_the_way or (lane == "gpu") == bool(self.gpu)
 
 
 def answer(status: str, code: str = "", *, headers: str = "", body: bytes | None = None) -> bytes:
@@ -103,10 +107,10 @@ def bucket_cases() -> Iterator[Case]:
     yield Case("clock 16 min ahead", "host.clock", (PLATFORM,), skew_s=960.0)
     yield Case("clock 16 min behind", "host.clock", (PLATFORM,), skew_s=-960.0)
     yield Case("clock a day ahead", "host.clock", (PLATFORM,), skew_s=86400.0)
-    yield Case("slow line", "bucket.download", (NODE,), node=True, network=Faults(bytes_per_s=10e3))
+    yield Case("slow line", "bucket.download", (NODE,), node=True, network=Faults(bytes_per_s=40e3))
     yield Case(
         "slow bucket, fast second store", "bucket.download", (ENDPOINT, NODE),
-        network=Faults(bytes_per_s=10e3), slow_bucket_only=True,
+        network=Faults(bytes_per_s=40e3), slow_bucket_only=True,
     )  # fmt: skip
 
 
@@ -230,21 +234,43 @@ def every_gpu_case() -> Iterator[Case]:
             yield replace(once, first_process_only=True)
 
 
-def at_other_times(cases: Iterator[Case], *, late: bool) -> Iterator[Case]:
-    """The same network faults, for the first two requests only (or from the ninth on): no node may go for them."""
-    for case in cases:
-        if case.network is None or case.network.hang or case.network.bytes_per_s:
-            continue
-        again = replace(case, check="", blames=(), node=False)
-        if late:
-            yield replace(again, name=f"{case.name}, late", network=replace(case.network, after=8))
-        else:
-            yield replace(again, name=f"{case.name}, twice", network=replace(case.network, times=2))
+MACHINES = (None, *sorted(PROFILES))  # None: without a card
+TIMES = ("", "twice", "late")
+
+
+def network_cases(*, whole: bool) -> Iterator[Case]:
+    """Faults of the way to the bucket on machines with and without a card: lasting, for the first two requests only,
+    and from the ninth on.
+
+    In the short form each fault comes at each time on one machine, so that every machine sees every time; `whole`:
+    the product of all three. What is named and blamed must not depend on the card.
+    """
+    for number, case in enumerate(bucket_cases()):
+        for shift, when in enumerate(TIMES):
+            if when and (case.network is None or case.network.hang or case.network.bytes_per_s):
+                continue
+            machines = MACHINES if whole else (MACHINES[(number + 3 * shift) % len(MACHINES)],)
+            for machine in machines:
+                yield at(when, on_a_machine(machine, case))
+
+
+def on_a_machine(machine: str | None, case: Case) -> Case:
+    """A network fault where the card is as it should be."""
+    if machine is None:
+        return case
+    return replace(case, name=f"{machine}: {case.name}", gpu=profile(machine), on_the_way=True)
+
+
+def at(when: str, case: Case) -> Case:
+    """The same fault at another time: no node may go for it, and it need not be seen."""
+    if not when:
+        return case
+    assert case.network is not None
+    network = replace(case.network, after=8) if when == "late" else replace(case.network, times=2)
+    return replace(case, name=f"{case.name}, {when}", check="", blames=(), node=False, network=network)
 
 
 def all_cases(*, whole: bool) -> tuple[Case, ...]:
-    """The matrix; `whole`: every fault on every profile at every time, some 1,300 starts."""
-    first = (*bucket_cases(), *at_other_times(bucket_cases(), late=False), *machine_cases())
-    if not whole:
-        return (*first, *gpu_cases())
-    return (*first, *at_other_times(bucket_cases(), late=True), *every_gpu_case())
+    """The matrix; `whole`: every fault on every machine at every time, some 2,000 starts."""
+    first = (*network_cases(whole=whole), *machine_cases())
+    return (*first, *(every_gpu_case() if whole else gpu_cases()))

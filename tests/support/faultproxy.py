@@ -16,6 +16,8 @@ import time
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 
+PIECE_S = 0.04  # a slow line carries a packet now and then; more often would be a busy machine
+
 
 @dataclass(frozen=True)
 class Faults:
@@ -161,9 +163,10 @@ class FaultProxy:
                             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                         return
                 if faults.bytes_per_s is not None:
-                    for at in range(0, len(piece), 256):
-                        client.sendall(piece[at : at + 256])
-                        time.sleep(256 / faults.bytes_per_s)
+                    step = max(256, int(faults.bytes_per_s * PIECE_S))
+                    for at in range(0, len(piece), step):
+                        client.sendall(piece[at : at + step])
+                        time.sleep(step / faults.bytes_per_s)
                 else:
                     client.sendall(piece)
                 sent += len(piece)
