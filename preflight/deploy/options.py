@@ -22,7 +22,8 @@ NearOption = Annotated[
     str, typer.Option("--near", help="s3://bucket or a region: countries near it, unless --country is given.")
 ]
 SplitOption = Annotated[
-    bool, typer.Option("--split-long", help="Send values over 1000 characters as NAME_B64GZ and its continuations.")
+    bool,
+    typer.Option("--split-long", help="Send credentials over 1000 characters as NAME_B64GZ and its continuations."),
 ]
 Name = Annotated[str, typer.Argument(help="Name of the container group or task.")]
 ImageOption = Annotated[str, typer.Option("--image", help="Image with a version or digest. Its tag tells the flavour.")]

@@ -47,6 +47,13 @@ FORWARDED_PREFLIGHT = (
     "PREFLIGHT_FLUSH_TIMEOUT_S",
 )
 
+# Credentials of buckets, which `sync` puts together again from their pieces. Nothing else in a container knows them.
+SPLITTABLE = frozenset(
+    name
+    for name in FORWARDED
+    if name.endswith(("_KEY_ID", "_SECRET", "_ACCESS_KEY", "_TOKEN", "_CREDENTIALS", "_SECRET_ID", "_SECRET_KEY"))
+)
+
 _SECRET = re.compile(r"(_PW|PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIALS|API_?KEY|ACCESS_KEY_ID|PRIVATE_KEY)")
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 MASK = "••••"
@@ -122,20 +129,26 @@ def fitted(
 ) -> dict[str, str]:
     """The variables with none longer than the platform takes.
 
-    With `split`, what is too long becomes `NAME_B64GZ`, `NAME_B64GZ_2`, …; else BadOrder names it and the ways out.
+    With `split`, a credential that is too long becomes `NAME_B64GZ`, `NAME_B64GZ_2`, …; BadOrder names the rest and the
+    way out.
     """
     kept: dict[str, str] = {}
     problems = []
     for name, value in variables.items():
         if len(value) <= limit_chars:
             kept[name] = value
-        elif split:
+        elif name in SPLITTABLE and split:
             kept.update(pack(name, value, limit_chars=limit_chars))
         else:
             problems.append(
-                f"{name} has {len(value)} characters, and the platform takes {limit_chars}: pass --split-long to send "
-                f"it as {name}{SUFFIX} and its continuations (the container puts them together again)"
+                f"{name} has {len(value)} characters, and the platform takes {limit_chars}: {_way_out(name)}"
             )
     if problems:
         raise BadOrder(problems)
     return kept
+
+
+def _way_out(name: str) -> str:
+    if name in SPLITTABLE:
+        return f"pass --split-long to send it as {name}{SUFFIX} and its continuations (the container puts them together again)"
+    return "keep it in a file of your bucket's folder, or behind an address that the container can fetch"

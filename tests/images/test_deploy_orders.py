@@ -16,7 +16,8 @@ from preflight.deploy.flavours import FLAVOURS, GIB, flavour_of
 from preflight.deploy.near import countries_near, region_of
 from preflight.deploy.placing import Step, gongji_step, salad_step
 from preflight.deploy.salad_api import gpu_ids
-from preflight.deploy.variables import filled_in, fitted, forwarded, is_secret, masked, placeholders
+from preflight.deploy.variables import SPLITTABLE, filled_in, fitted, forwarded, is_secret, masked, placeholders
+from sync.stores.variables import Reader
 from tests.support.gongji_api import STOCK
 from tests.support.salad_api import GPU_CLASSES
 from tests.support.salad_schema import CREATE, UPDATE
@@ -287,6 +288,15 @@ def test_a_long_value_is_refused_with_the_way_out_or_split() -> None:
     assert "GOOGLE_APPLICATION_CREDENTIALS" not in split
     assert "GOOGLE_APPLICATION_CREDENTIALS_B64GZ" in split
     assert all(len(value) <= 1000 for value in split.values())
+
+
+def test_only_what_the_container_puts_together_again_is_split() -> None:
+    for name in SPLITTABLE:
+        read = Reader(fitted({name: "k" * 5000}, split=True)).secret(name)
+        assert read is not None
+        assert read.reveal() == "k" * 5000
+    with pytest.raises(BadOrder, match=r"HF_TOKEN has 5000 characters.*bucket's folder"):
+        fitted({"HF_TOKEN": "k" * 5000}, split=True)
 
 
 def test_secrets_are_known_by_name() -> None:
