@@ -23,7 +23,7 @@ NearOption = Annotated[
 ]
 SplitOption = Annotated[
     bool,
-    typer.Option("--split-long", help="Send credentials over 1000 characters as NAME_B64GZ and its continuations."),
+    typer.Option("--split-long", help="Send credentials over 1000 characters as NAME_B64GZ and continuations."),
 ]
 Name = Annotated[str, typer.Argument(help="Name of the container group or task.")]
 ImageOption = Annotated[str, typer.Option("--image", help="Image with a version or digest. Its tag tells the flavour.")]

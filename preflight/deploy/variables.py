@@ -150,5 +150,5 @@ def fitted(
 
 def _way_out(name: str) -> str:
     if name in SPLITTABLE:
-        return f"pass --split-long to send it as {name}{SUFFIX} and its continuations (the container puts them together again)"
+        return f"pass --split-long to send it as {name}{SUFFIX} and its continuations (the container joins them)"
     return "keep it in a file of your bucket's folder, or behind an address that the container can fetch"
