@@ -209,7 +209,7 @@ class Launch:
         commands["app"] = self._hand_port_over(commands["app"])
         loop = Loop(
             plan.services, commands, clock=self.clock, signals=self.signals, on_view=self._on_view,
-            on_started=plan.on_started(self.board), on_exited=self._on_exited,
+            on_started=plan.on_started(self.board), on_exited=self._on_exited, resume=plan.resume,
         )  # fmt: skip
         watch = Watch(
             self.board, clock=self.clock, gate=Gate(self.settings.open_offline_after_s), ask=plan.ask, post=loop.post,
@@ -218,11 +218,11 @@ class Launch:
         desk = Desk(self.settings.state_dir.absolute(), self.environ)
         desk.start()
         watch.start()
-        loop.run()
+        view = loop.run()
         watch.stop()
         desk.stop()
         log.info("everything has stopped", extra={"exit_code": self.exit_code})
-        self.face.say(last_words(self.board.last_sync()))
+        self.face.say(last_words(self.board.last_sync(), view.child("sync").status))
         return self.exit_code
 
     def _on_view(self, view: View) -> None:

@@ -22,6 +22,7 @@ from preflight.supervisor import (
     Hurry,
     Kill,
     Phase,
+    Resume,
     Service,
     Spawn,
     Started,
@@ -74,8 +75,10 @@ class Loop:
         on_view: Callable[[View], None],
         on_started: Callable[[str, subprocess.Popen[bytes]], None] = lambda _name, _process: None,
         on_exited: Callable[[str, str], None] = lambda _name, _why: None,
+        resume: Callable[[str, float], Command] | None = None,
     ) -> None:
         self._commands = commands
+        self._resume = resume
         self._clock = clock
         self._signals = signals
         self._on_view = on_view
@@ -155,7 +158,13 @@ class Loop:
     def _do(self, action: Action) -> None:
         match action:
             case Spawn(name):
-                self._spawn(name)
+                self._spawn(name, self._commands[name])
+            case Resume(name, left_s):
+                log.warning(
+                    "its last work was cut short and is resumed", extra={"service": name, "left_s": round(left_s)}
+                )
+                resume = self._resume
+                self._spawn(name, self._commands[name] if resume is None else lambda: resume(name, left_s))
             case Terminate(name, pid):
                 log.info("stopping a service", extra={"service": name})
                 processes.terminate(pid)
@@ -163,9 +172,9 @@ class Loop:
                 log.warning("a service did not stop in time and is killed", extra={"service": name})
                 processes.kill_group(pid)
 
-    def _spawn(self, name: str) -> None:
+    def _spawn(self, name: str, command: Callable[[], Command]) -> None:
         try:
-            process = processes.spawn(self._commands[name]())
+            process = processes.spawn(command())
         except OSError as failed:
             self._take(Exited(name, 0, 1, f"it could not be started: {failed.strerror or failed}"))
             return

@@ -34,6 +34,8 @@ LEVELS = {"D": logging.DEBUG, "I": logging.INFO, "W": logging.WARNING, "E": logg
 BY_DESIGN = "listening on all IP addresses and not using encryption"  # the platform's gateway speaks TLS
 LAST_LINES = 30
 FLUSH_ROOM_S = 5.0  # beyond sync's own flush deadline: it says what stayed unsaved and gives the lease back
+# Exit statuses of sync after which nothing is left to be done; after 3 (partial) with time left, or a kill, there is.
+SYNC_DONE = frozenset({0, 2, 11, 12, 20})
 
 
 class Plan:
@@ -119,7 +121,12 @@ class Plan:
             stop_deadline_s=self._settings.stop_app_s,
             may_finish=bool(self._command),
         )
-        sync = Service("sync", stop_deadline_s=self._sync.flush_timeout_s + FLUSH_ROOM_S, backoff_max_s=30.0)
+        sync = Service(
+            "sync",
+            stop_deadline_s=self._sync.flush_timeout_s + FLUSH_ROOM_S,
+            backoff_max_s=30.0,
+            last_words=SYNC_DONE if self.has_sync else frozenset(),
+        )
         monitor = Service("monitor", needs=("sync",), stop_deadline_s=2.0, backoff_s=5.0)
         return (sync, monitor, app) if self._settings.monitor else (sync, app)
 
@@ -130,6 +137,13 @@ class Plan:
 
     def _sync_command(self) -> Command:
         return Command((console_script("preflight-sync"), "run", "--supervised"), self._environ)
+
+    def resume(self, name: str, left_s: float) -> Command:
+        """What ends sync's last save when it died in it: one flush, and the room it needs, within `left_s` seconds."""
+        assert name == "sync"
+        timeout_s = max(1.0, left_s - FLUSH_ROOM_S)
+        argv = (console_script("preflight-sync"), "flush", "--timeout", f"{timeout_s:.0f}")
+        return Command(argv, {**self._environ, "PREFLIGHT_FLUSH_TIMEOUT_S": "1"})
 
     def _monitor_command(self) -> Command:
         return Command((console_script("preflight"), "monitor-node"), self._environ, piped=True, oom_score_adj=100)

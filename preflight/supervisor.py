@@ -3,6 +3,7 @@
 `step(view, event, now_s)` returns the next view and the actions to take; `loop.py` performs them. Services start in
 the order given and stop in the reverse order, each only after the one before it is gone (JupyterLab, then sync's
 flush). A service that dies is started again, ever more slowly, for ever: a crash loop is shown, never an exit code.
+One whose last work must be done (sync: save what is left) is resumed when it dies in it, within the same deadline.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Service:
     crash_loop_at: int = 5  # deaths in a row from which the node is called degraded
     stop_deadline_s: float = 10.0  # from SIGTERM to SIGKILL
     may_finish: bool = False  # exit status 0 is the end of its work, not a death
+    last_words: frozenset[int] = frozenset()  # exit statuses that end its last work; {}: it has none to be resumed
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,9 @@ class Child:
     deaths: int = 0  # in a row
     restarts: int = 0  # ever
     due_s: float = 0.0  # BACKOFF: next start; STOPPING: SIGKILL
+    ends_s: float = 0.0  # of the time that its stop may take; 0 until it was asked to stop
+    resumes: int = 0  # of its last work
+    status: int | None = None  # exit status of its last life
     ready: bool = False
     was_ready: bool = False  # in any life
     finished: bool = False
@@ -186,11 +191,21 @@ class Kill:
     pid: int
 
 
-Action = Spawn | Terminate | Kill
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Do what is left of this service's last work within `left_s` seconds; answered as Spawn is."""
+
+    name: str
+    left_s: float
+
+
+Action = Spawn | Terminate | Kill | Resume
 
 # --- the step -------------------------------------------------------------------------------------------------------
 
 HURRIED_S = 2.0
+RESUMES = 3  # a last work that dies more often is left to the next start
+RESUME_LEAST_S = 6.0  # less is what is left after a flush that used its whole time: that one is not repeated
 
 
 def step(view: View, event: Event, now_s: float) -> tuple[View, tuple[Action, ...]]:
@@ -220,6 +235,8 @@ def _started(view: View, name: str, pid: int, now_s: float) -> View:
     child = view.child(name)
     if child.phase is not Phase.STARTING:
         return view
+    if child.resumes:
+        return view._with(name, replace(child, phase=Phase.STOPPING, pid=pid, since_s=now_s, due_s=child.ends_s))
     return view._with(name, replace(child, phase=Phase.RUNNING, pid=pid, since_s=now_s, ready=False))
 
 
@@ -237,9 +254,9 @@ def _exited(view: View, name: str, pid: int, status: int, why: str, now_s: float
     service, child = view.services[view._index(name)], view.child(name)
     if child.pid != pid or child.phase not in (Phase.STARTING, Phase.RUNNING, Phase.STOPPING):
         return view  # news of an earlier life
-    gone = replace(child, pid=0, since_s=now_s, ready=False, why=why, died=why)
+    gone = replace(child, pid=0, since_s=now_s, ready=False, why=why, died=why, status=status)
     if child.phase is Phase.STOPPING:
-        return view._with(name, replace(gone, phase=Phase.EXITED))
+        return view._with(name, _resumed_or_gone(service, gone, now_s))
     if service.may_finish and status == 0 and pid:
         gone = replace(gone, phase=Phase.EXITED, finished=True, deaths=0, why="it finished its work", died="")
         return replace(view._with(name, gone), stopping=True)
@@ -249,12 +266,27 @@ def _exited(view: View, name: str, pid: int, status: int, why: str, now_s: float
     return view._with(name, replace(gone, phase=Phase.BACKOFF, deaths=deaths, due_s=now_s + delay_s))
 
 
+def _resumed_or_gone(service: Service, child: Child, now_s: float) -> Child:
+    """A dead child on the way out: once more (BACKOFF, due now) if its last work is undone and there is time, or gone.
+
+    Only a service that was ready once has last work: before that nobody could change anything.
+    """
+    ends_s = child.ends_s or now_s + service.stop_deadline_s
+    undone = child.was_ready and bool(service.last_words) and child.status not in service.last_words
+    if undone and child.resumes < RESUMES and ends_s - now_s >= RESUME_LEAST_S:
+        return replace(child, phase=Phase.BACKOFF, due_s=now_s, ends_s=ends_s)
+    return replace(child, phase=Phase.EXITED, since_s=now_s)
+
+
 def _hurry(view: View, now_s: float) -> tuple[View, tuple[Action, ...]]:
     """A second SIGTERM to what is being waited for (sync then stops at once), SIGKILL `HURRIED_S` later."""
     for service, child in zip(view.services, view.children, strict=True):
         if view.stopping and child.phase is Phase.STOPPING:
-            hurried = replace(child, due_s=min(child.due_s, now_s + HURRIED_S))
+            soon_s = min(child.due_s, now_s + HURRIED_S)
+            hurried = replace(child, due_s=soon_s, ends_s=soon_s)
             return view._with(service.name, hurried), (Terminate(service.name, child.pid),)
+        if view.stopping and child.phase is Phase.STARTING and child.resumes:
+            return view._with(service.name, replace(child, ends_s=min(child.ends_s, now_s + HURRIED_S))), ()
     return _stop_next(replace(view, stopping=True), now_s)
 
 
@@ -276,12 +308,16 @@ def _stop_next(view: View, now_s: float) -> tuple[View, tuple[Action, ...]]:
         child = view.child(service.name)
         match child.phase:
             case Phase.WAITING | Phase.BACKOFF:
-                view = view._with(service.name, replace(child, phase=Phase.EXITED, since_s=now_s))
+                child = _resumed_or_gone(service, child, now_s)
+                if child.phase is Phase.BACKOFF:
+                    again = replace(child, phase=Phase.STARTING, since_s=now_s, resumes=child.resumes + 1)
+                    return view._with(service.name, again), (Resume(service.name, child.ends_s - now_s),)
+                view = view._with(service.name, child)
             case Phase.STARTING:
                 return view, ()  # its pid comes with the next event
             case Phase.RUNNING:
                 due_s = now_s + service.stop_deadline_s
-                stopping = replace(child, phase=Phase.STOPPING, since_s=now_s, due_s=due_s, ready=False)
+                stopping = replace(child, phase=Phase.STOPPING, since_s=now_s, due_s=due_s, ends_s=due_s, ready=False)
                 return view._with(service.name, stopping), (Terminate(service.name, child.pid),)
             case Phase.STOPPING:
                 if now_s < child.due_s:

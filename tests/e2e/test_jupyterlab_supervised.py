@@ -11,12 +11,13 @@ import requests
 from tests.e2e.test_supervision import child, page, pid_of
 from tests.support.node import Node
 from tests.support.probing import Prober
+from tests.support.recovery import Record, back_in_time
 from tests.support.wait import until
 
 pytestmark = pytest.mark.timeout(360)
 
 
-def test_it_comes_back_and_its_activity_is_known(tmp_path: Path) -> None:
+def test_it_comes_back_and_its_activity_is_known(tmp_path: Path, record_property: Record) -> None:
     with Node(tmp_path / "node", {"PREFLIGHT_STORE": f"file://{tmp_path}/bucket"}) as node:
         node.wait_ready(90)
         node.wait_saved()
@@ -32,7 +33,7 @@ def test_it_comes_back_and_its_activity_is_known(tmp_path: Path) -> None:
         until(lambda: activity.exists() and json.loads(activity.read_text())["kernels"] == 1, 60, node.output)
         sync = pid_of(node, "preflight-sync")
         (node.folder / "before.txt").write_text("before")
-        with Prober(node.probe_port) as prober:
+        with Prober(node.probe_port) as prober, back_in_time("preflight-jupyter-lab", "open", record_property):
             child(node, "jupyter-lab").kill()
             until(lambda: node.probe("/readyz")[0] == 503, 60)
             node.wait_ready(90)

@@ -13,7 +13,6 @@ import pytest
 import requests
 
 from tests.support.node import Node
-from tests.support.probing import Prober
 from tests.support.wait import until
 
 pytestmark = pytest.mark.timeout(360)
@@ -50,28 +49,6 @@ def pid_of(one: Node, what: str) -> int:
         return child(one, what).pid
     except (AssertionError, psutil.Error):
         return 0
-
-
-def test_each_child_comes_back_and_the_others_are_left_alone(tmp_path: Path) -> None:
-    names = {"app": "app.py", "sync": "preflight-sync", "monitor": "monitor-node"}
-    with node(tmp_path / "node") as one:
-        one.wait_ready()
-        one.wait_saved()
-        until(lambda: pid_of(one, names["monitor"]), 60, one.output)
-        with Prober(one.probe_port) as prober:
-            for name, words in names.items():
-                before = {other: pid_of(one, marks) for other, marks in names.items()}
-                (one.folder / f"{name}.txt").write_text(f"written as {name} died")
-                child(one, words).kill()
-                until(lambda w=words, b=before[name]: pid_of(one, w) not in (0, b), 60, one.output)  # type: ignore[misc]
-                until(lambda: one.probe("/readyz")[0] == 200, 60, one.output)
-                after = {other: pid_of(one, marks) for other, marks in names.items()}
-                assert {k: v for k, v in after.items() if k != name} == {k: v for k, v in before.items() if k != name}
-            one.wait_saved()
-        assert prober.bad == []
-        assert len(prober.took) > 10
-        for name in names:
-            assert (tmp_path / "node" / "bucket" / f"{name}.txt").read_text() == f"written as {name} died"
 
 
 def test_a_crash_loop_is_shown_and_never_ends_the_node(tmp_path: Path) -> None:

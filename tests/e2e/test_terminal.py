@@ -15,6 +15,7 @@ import termios
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support.node import PREFLIGHT, free_port
@@ -102,5 +103,42 @@ def test_wrong_settings_on_a_terminal_are_one_line_each(tmp_path: Path) -> None:
         assert "PREFLIGHT_PORT" in shown
         assert terminal.process.wait(20) == 2
         assert not (tmp_path / ".local").exists()
+    finally:
+        terminal.close()
+
+
+@pytest.mark.parametrize(
+    ("flush_s", "last"),
+    [("30", "Everything is saved in"), ("0", "The last save was cut short")],
+    ids=["time", "no time"],
+)
+def test_the_last_line_is_true_when_the_last_save_is_killed(flush_s: str, last: str, tmp_path: Path) -> None:
+    environ = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "TERM": "xterm-256color",
+        "PREFLIGHT_STORE": f"file://{tmp_path}/bucket",
+        "PREFLIGHT_FLUSH_TIMEOUT_S": flush_s,
+        "PREFLIGHT_PORT": str(free_port()),
+        "PREFLIGHT_PROBE_PORT": str(free_port()),
+    }
+    (tmp_path / "bucket").mkdir()
+    terminal = Terminal([str(PREFLIGHT), "up", "--", sys.executable, str(APP)], environ, tmp_path)
+    try:
+        terminal.read_until("is open:", 60)
+        children = psutil.Process(terminal.process.pid).children()
+        app = next(one for one in children if "app.py" in " ".join(one.cmdline()))
+        sync = next(one for one in children if "preflight-sync" in " ".join(one.cmdline()))
+        sync.send_signal(signal.SIGSTOP)
+        (tmp_path / ".local" / "data" / "late.txt").write_text("late")
+        terminal.process.send_signal(signal.SIGINT)
+        app.wait(60)
+        sync.kill()
+        shown = terminal.read_until("Stopped. ", 60)
+        shown = terminal.read_until("this machine" if flush_s == "0" else "saved in", 60)
+        assert last in " ".join(shown.split())
+        assert terminal.process.wait(60) == 0
+        assert (tmp_path / "bucket" / "late.txt").exists() == (flush_s != "0")
+        assert ("Everything is saved" in shown) == (flush_s != "0")
     finally:
         terminal.close()

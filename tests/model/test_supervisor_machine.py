@@ -7,11 +7,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from preflight.supervisor import (
+    RESUME_LEAST_S,
+    RESUMES,
     Exited,
     Hurry,
     Kill,
     Phase,
     Readiness,
+    Resume,
     Service,
     Spawn,
     Started,
@@ -24,7 +27,7 @@ from preflight.supervisor import (
 )
 
 SERVICES = (
-    Service("sync", stop_deadline_s=35.0),
+    Service("sync", stop_deadline_s=35.0, last_words=frozenset({0, 11})),
     Service("monitor", stop_deadline_s=2.0),
     Service("app", needs=("sync",), stop_deadline_s=10.0),
 )
@@ -42,6 +45,10 @@ class Supervised(RuleBasedStateMachine):
         self.next_pid = 100
         self.opened = False
         self.stopped = False
+        self.hurried = False
+        self.resumed = 0
+        self.asked_s: float | None = None  # when sync was asked to stop, or would have been had it lived
+        self.ended: int | None = None  # how sync's last life ended
         self.take(Tick())
 
     def take(self, event: object) -> None:
@@ -54,37 +61,72 @@ class Supervised(RuleBasedStateMachine):
                     assert not self.stopped, "a start after the stop"
                     if name == "app":
                         assert self.opened, "the app before the folder"
-                    self.pending = name
-                    if self.next_pid % 7 == 0:
-                        self.next_pid += 1
-                        self.take(Exited(name, 0, 1, "it could not be started"))
-                    else:
-                        self.alive[name] = self.next_pid
-                        self.next_pid += 1
-                        self.take(Started(name, self.alive[name]))
+                    self.start(name)
+                case Resume(name, left_s):
+                    assert name == "sync", "only sync has last work"
+                    assert self.stopped
+                    assert not self.alive, "the last save while something may still write"
+                    assert self.opened, "nobody could change anything before"
+                    assert self.ended not in (0, 11), "it had done everything"
+                    assert not self.hurried, "somebody said to skip it"
+                    self.asked_s = self.now_s if self.asked_s is None else self.asked_s
+                    assert RESUME_LEAST_S <= left_s <= self.asked_s + 35.0 - self.now_s + 1e-6, "the one deadline"
+                    self.resumed += 1
+                    assert self.resumed <= RESUMES
+                    self.start(name)
                 case Terminate(name, pid) | Kill(name, pid):
                     assert self.stopped, "a signal without a reason"
                     assert self.alive.get(name) == pid, "a signal to a process that is not ours"
                     if name == "sync":
                         assert "app" not in self.alive, "sync was stopped under the app"
+                        self.asked_s = self.now_s if self.asked_s is None else self.asked_s
                     if isinstance(action, Kill):
                         child = before.child(name)
                         assert self.now_s >= child.due_s, "killed before its deadline"
+
+    def start(self, name: str) -> None:
+        """Every seventh start fails."""
+        self.next_pid += 1
+        if self.next_pid % 7 == 0:
+            self.died(name, 0, 1)
+        else:
+            self.alive[name] = self.next_pid
+            self.take(Started(name, self.next_pid))
+
+    def died(self, name: str, pid: int, status: int) -> None:
+        if name == "sync":
+            self.ended = status
+        self.take(Exited(name, pid, status, "it ended"))
 
     @rule(seconds=st.floats(0.0, 100.0))
     def time_passes(self, seconds: float) -> None:
         self.now_s += seconds
         self.take(Tick())
 
-    @rule(name=NAMES, status=st.sampled_from([0, 1, -9, -15]))
+    @rule(name=NAMES, status=st.sampled_from([0, 1, 3, 11, -9, -15]))
     def a_process_ends(self, name: str, status: int) -> None:
         if name in self.alive:
-            self.take(Exited(name, self.alive.pop(name), status, "it ended"))
+            self.died(name, self.alive.pop(name), status)
+
+    @rule(seconds=st.floats(0.0, 5.0))
+    @precondition(lambda self: self.stopped and "sync" in self.alive)
+    def sync_is_killed_in_its_last_work(self, seconds: float) -> None:
+        """Seldom hit by chance: a kill soon after it was asked to stop. It is resumed, or there is a reason not to."""
+        self.now_s += seconds
+        self.take(Tick())
+        if "sync" not in self.alive or "app" in self.alive or "monitor" in self.alive:
+            return
+        assert self.asked_s is not None
+        before = self.resumed
+        self.died("sync", self.alive.pop("sync"), -9)
+        left_s = self.asked_s + 35.0 - self.now_s
+        reasons = self.hurried, not self.opened, left_s < RESUME_LEAST_S + 0.1, before == RESUMES
+        assert self.resumed > before or any(reasons)
 
     @rule(name=NAMES, ok=st.booleans())
     def a_service_answers(self, name: str, ok: bool) -> None:
         if name in self.alive:
-            self.opened = self.opened or (name == "sync" and ok)
+            self.opened = self.opened or (name == "sync" and ok and not self.stopped)
             self.take(Readiness(name, self.alive[name], ok=ok))
 
     @rule(name=NAMES)
@@ -107,6 +149,7 @@ class Supervised(RuleBasedStateMachine):
     @rule()
     @precondition(lambda self: self.stopped)
     def hurry(self) -> None:
+        self.hurried = self.hurried or not {"app", "monitor"} & set(self.alive)  # else the app is skipped, not the save
         self.take(Hurry())
 
     @invariant()
@@ -130,6 +173,7 @@ class Supervised(RuleBasedStateMachine):
         """However things stand, a stop comes to its end within the sum of the deadlines."""
         self.stopped = True
         self.take(Stop())
+        began_s = self.now_s
         for _ in range(200):
             if self.view.is_over:
                 break
@@ -137,9 +181,10 @@ class Supervised(RuleBasedStateMachine):
             for name, child in zip([s.name for s in SERVICES], self.view.children, strict=True):
                 if name in self.alive and child.phase is Phase.STOPPING and self.now_s >= child.due_s:
                     self.take(Tick())
-                    self.take(Exited(name, self.alive.pop(name), -9, "killed"))
+                    self.died(name, self.alive.pop(name), -9)
             self.take(Tick())
         assert self.view.is_over
+        assert self.now_s - began_s <= sum(service.stop_deadline_s for service in SERVICES) + 5.0
         assert not self.alive
 
 

@@ -10,6 +10,7 @@ from preflight.supervisor import (
     Kill,
     Phase,
     Readiness,
+    Resume,
     Service,
     Spawn,
     Started,
@@ -164,3 +165,53 @@ def test_a_long_life_is_forgiven_while_it_lasts() -> None:
     view, _ = step(view, Tick(), 91.0)
     assert view.looping() == ()
     assert view.child("app").reason == ""
+
+
+LAST = (*OPEN, (10.0, Stop()), (10.0, Exited("app", 20, -15, "killed")))  # sync is asked to save what is left
+SAVES = Service("sync", stop_deadline_s=35.0, last_words=frozenset({0, 11}))
+
+
+def test_a_last_save_that_is_killed_is_resumed_within_its_deadline() -> None:
+    view, actions = play(*LAST, (13.0, Exited("sync", 10, -9, "killed")), services=(SAVES, APP))
+    assert actions[-2:] == [Terminate("sync", 10), Resume("sync", 32.0)]
+    view, _ = step(view, Started("sync", 11), 14.0)
+    assert step(view, Tick(), 44.9)[1] == ()
+    assert step(view, Tick(), 45.0)[1] == (Kill("sync", 11),)
+    view, actions_now = step(view, Exited("sync", 11, 0, "saved"), 20.0)
+    assert actions_now == ()
+    assert view.is_over
+
+
+def test_a_last_save_that_said_its_last_words_is_not_resumed() -> None:
+    for status, is_over in ((0, True), (11, True), (1, False), (3, False), (-15, False)):
+        view, _ = play(*LAST, (13.0, Exited("sync", 10, status, "")), services=(SAVES, APP))
+        assert view.is_over == is_over, status
+
+
+def test_a_last_save_that_used_its_time_is_not_resumed() -> None:
+    view, _ = play(*LAST, (40.0, Exited("sync", 10, 3, "partial")), services=(SAVES, APP))
+    assert view.is_over
+
+
+def test_sync_that_was_dead_when_the_node_stops_does_its_last_work() -> None:
+    _, actions = play(
+        *OPEN, (9.0, Exited("sync", 10, -9, "killed")), (9.1, Stop()), (9.2, Exited("app", 20, 0, "")),
+        services=(SAVES, APP),
+    )  # fmt: skip
+    assert actions[-1] == Resume("sync", 35.0)
+
+
+def test_before_the_folder_was_there_nothing_is_resumed() -> None:
+    view, _ = play(
+        (0.0, Tick()), (0.0, Started("sync", 10)), (1.0, Stop()), (1.0, Exited("sync", 10, -9, "")),
+        services=(SAVES, APP),
+    )  # fmt: skip
+    assert view.is_over
+
+
+def test_a_second_signal_ends_the_resumed_save_too() -> None:
+    view, _ = play(*LAST, (13.0, Exited("sync", 10, -9, "killed")), services=(SAVES, APP))
+    view, _ = step(view, Hurry(), 13.1)
+    view, _ = step(view, Started("sync", 11), 13.5)
+    assert step(view, Tick(), 15.1)[1] == (Kill("sync", 11),)
+    assert step(view, Exited("sync", 11, -9, ""), 15.2)[0].is_over
