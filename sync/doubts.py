@@ -1,8 +1,9 @@
 """Writes whose answer never came: remembered until somebody looked whether they reached the bucket.
 
-Such a write may have made an object that no journal row names. As long as the file is there its next upload finds out
-(and knows its own content again, so that it is no conflict). When the file is gone by then, nobody would look: so one
-HEAD is asked once the store answers. What turns out to be ours gets its row, and the ordinary delete follows.
+The life before this one may have left some too (`intents.py`). Such a write may have made an object that no journal
+row names. As long as the file is there its next upload finds out (and knows its own content again, so that it is no
+conflict). When the file is gone by then, nobody would look: so one HEAD is asked once the store answers. What turns
+out to be ours gets its row, and the ordinary delete follows.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from sync.work import Failed, Outcome, Settled, World
 
 if TYPE_CHECKING:
     from sync.engine import Engine
+    from sync.intents import Intents
     from sync.state import Journal
 
 LATE_S = 30.0  # a request whose sender gave up may be carried out this much later
@@ -37,10 +39,16 @@ class Open:
 class Doubts:
     """By path; kept in the journal too. Used by the control thread only."""
 
-    def __init__(self, journal: Journal, now_s: float) -> None:
+    def __init__(self, journal: Journal, intents: Intents, now_s: float) -> None:
         self._journal = journal
+        self._intents = intents
         self.open: dict[str, Open] = {}
         self._remember(journal.doubts(), now_s)
+        self.add(tuple(intents.left(self._known)), now_s)
+
+    def _known(self, path: str) -> str:
+        row = self._journal.row(path)
+        return "" if row is None else row.version
 
     def add(self, writes: tuple[Doubt, ...], now_s: float) -> None:
         """None of these was answered."""
@@ -62,6 +70,7 @@ class Doubts:
     def clear(self) -> None:
         """The journal was forgotten, and these with it."""
         self.open.clear()
+        self._intents.clear()
 
     def of(self, path: str) -> tuple[Doubt, ...]:
         """What this node may have written under the name."""

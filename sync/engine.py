@@ -18,6 +18,7 @@ from sync.clock import Clock
 from sync.doubts import Doubts
 from sync.errors import LeaseLost, SyncError, Throttled
 from sync.files import Files
+from sync.intents import Intents
 from sync.lease import TERM_S, Lease, Predecessor, Unconfirmed
 from sync.limits import Limits
 from sync.outage import Outage, worse
@@ -68,6 +69,7 @@ class Engine:
     world: World
     parking: World  # writes under `.preflight/stranded/<machine>/` instead
     submit: Callable[[str, Callable[[], Outcome]], None]
+    intents: Intents = field(default_factory=Intents)
     limits: Limits = field(default_factory=Limits)
     boot: str = ""  # which start of the kernel this is; "" where that does not matter
     new_id: Callable[[], str] = lambda: ""
@@ -118,7 +120,7 @@ class Engine:
     def __post_init__(self) -> None:
         self.scanner = Scanner(self.files, self.journal)
         self.agenda = Agenda(self.journal.row)
-        self.doubts = Doubts(self.journal, self.clock.monotonic())
+        self.doubts = Doubts(self.journal, self.intents, self.clock.monotonic())
         self.window = float(self.limits.workers)
         self.expire_due_s = self.clock.monotonic() + EXPIRE_FIRST_S
 
@@ -142,6 +144,7 @@ class Engine:
         self._hear(now_s)
         wait_s = conduct.step(self, now_s)
         self.journal.commit()
+        self.intents.committed()
         return wait_s
 
     def _hear(self, now_s: float) -> None:
@@ -253,6 +256,7 @@ class Engine:
 
     def _end(self, path: str) -> None:
         self.busy.pop(path, None)
+        self.intents.end(path)
         if (gone := self.claims.pop(path, None)) is not None:
             gone.is_claimed = False
 

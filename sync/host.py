@@ -16,6 +16,7 @@ from sync.clock import Clock
 from sync.crew import Bandwidth, Crew, side_by_side
 from sync.disk import DiskFiles
 from sync.engine import Engine
+from sync.intents import Intents
 from sync.lease import Lease
 from sync.limits import Limits
 from sync.names import is_ours
@@ -82,7 +83,8 @@ class Host:
         self._commands: deque[Command] = deque()
         machine = machine_name(settings)
         files = DiskFiles(settings.data_dir, clock)
-        journal = Journal.at(journal_path(settings.state_dir, store.url))
+        journal_at = journal_path(settings.state_dir, store.url)
+        journal, intents = Journal.at(journal_at), Intents(journal_at.with_suffix(".intents"))
         lease = Lease(store, clock, machine, uuid.uuid4().hex)
         if isinstance(store, Retrying):
             store.permit = may_write = lambda key: None if is_ours(key) else lease.permit()
@@ -102,10 +104,12 @@ class Host:
             spend=spend,
             side_by_side=parts,
             note_upload=note,
+            intend=intents.add,
             born_at=clock.now(),
             keeps_copies_here=not is_mirror,
         )
         parking = replace(world, store=Parking(store, machine), permit=lambda: None, confirm=lambda: None)
+        parking = replace(parking, intend=lambda write, over: None)  # nothing there is ever compared
         self._crew = Crew(settings.workers, self._post)
         limits = Limits(
             workers=settings.workers,
@@ -120,6 +124,7 @@ class Host:
             journal=journal,
             clock=clock,
             lease=lease,
+            intents=intents,
             world=world,
             parking=parking,
             submit=self._crew.submit,
@@ -223,4 +228,5 @@ class Host:
             self._asking.stop()
         self._crew.stop(timeout_s=2.0)
         self.engine.journal.close()
+        self.engine.intents.close()
         self.engine.store.close()

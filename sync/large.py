@@ -24,7 +24,7 @@ from sync.looks import meta_of, same_looks
 from sync.names import key_of
 from sync.same import find_ours, is_same, same_marks
 from sync.stores import ABSENT, ObjectInfo, Part, Precondition, only_over
-from sync.tree import Doubt, Entry, Row
+from sync.tree import Entry, Row
 from sync.work import Copy, Later, Outcome, Saved, Task, World
 
 CONFIRMED_S = 30  # how long a confirmation of the lease may take on a line that is full of our own parts
@@ -150,7 +150,7 @@ def _publish(
     """Make the parts an object; foreign content under the name is preserved first."""
     only_if: Precondition = ABSENT if task.row is None else only_over(task.row.version)
     copies: list[Copy] = []
-    task.sent.append(Doubt(task.path, size, digest))
+    task.announce(world, size, digest)
     for _ in range(3):
         _wait_for_permit(world)
         try:

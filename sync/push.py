@@ -14,7 +14,7 @@ from sync.large import send_large
 from sync.looks import meta_of, same_looks
 from sync.names import key_of, trash_key
 from sync.stores import ABSENT, ANY, ObjectInfo, Precondition, only_over
-from sync.tree import Doubt, Entry, Kind, Row, smudge
+from sync.tree import Entry, Kind, Row, smudge
 from sync.twins import is_abandoned, is_torn, mend, twin_of
 from sync.work import Deleted, Failed, Foreign, Later, Outcome, Saved, Task, Unsaveable, Vanished, World
 
@@ -122,7 +122,7 @@ def _send_body(task: Task, world: World, body: bytes, entry: Entry, *, is_racy: 
     only_if = ABSENT if row is None else only_over(row.version)
     if row is not None and row.size and entry.kind is Kind.FILE and is_emptied(body):
         _keep_emptied(task.path, row, world)
-    task.sent.append(Doubt(task.path, len(body), digest))
+    task.announce(world, len(body), digest)
     try:
         info = world.store.put(key, body, meta=meta, only_if=only_if)
         resolved = Resolved(info)
@@ -156,7 +156,7 @@ def _move(task: Task, world: World, digest: bytes, entry: Entry) -> Outcome | No
     world.permit()
     try:
         target = key_of(task.path)
-        task.sent.append(Doubt(task.path, row.size, digest))
+        task.announce(world, row.size, digest)
         info = world.store.copy(key_of(source), target, if_version=row.version, only_if=ABSENT)
     except (NotFound, PreconditionFailed, Unsupported):
         return None

@@ -31,6 +31,7 @@ class World:
     spend: Callable[[int], None] = lambda size: None  # bandwidth: waits before `size` bytes are sent
     side_by_side: Callable[[Sequence[Callable[[], Any]]], list[Any]] = one_after_the_other
     note_upload: Callable[[str, str | None], None] = lambda path, note: None
+    intend: Callable[[Doubt, str], None] = lambda write, over: None  # notes a write before it is sent (`Intents.add`)
     born_at: float = 0.0  # when this process began, by the wall clock
     keeps_copies_here: bool = True  # a conflict's other content also becomes a local file (not for mirrors)
 
@@ -199,3 +200,9 @@ class Task:
     note: str | None = None  # of an unfinished upload
     ours: tuple[Doubt, ...] = ()  # earlier writes without an answer: what they made is no foreign content
     sent: list[Doubt] = field(default_factory=list)  # what this upload sends
+
+    def announce(self, world: World, size: int, md5: bytes) -> None:
+        """This content is about to be sent under the task's name: noted first, because the answer may never come."""
+        write = Doubt(self.path, size, md5)
+        self.sent.append(write)
+        world.intend(write, "" if self.row is None else self.row.version)

@@ -63,6 +63,13 @@ def got(machine: Machine) -> int:
     return sum(path.read_bytes().count(b"\1") for path in (machine.data / ".preflight" / "tmp").glob("get-*.parts"))
 
 
+def peak_mib(machine: Machine) -> int:
+    """The most memory that the process had so far."""
+    assert machine.process is not None
+    lines = Path(f"/proc/{machine.process.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM"))
+
+
 def test_a_large_file_is_resumed_after_a_kill(weed: S3Server, machines: Machines, tmp_path: Path) -> None:
     with FaultProxy(weed.ports[0]) as proxy:
         environ = weed.environ(f"lives/{tmp_path.name}")
@@ -90,6 +97,7 @@ def test_a_large_file_is_resumed_after_a_kill(weed: S3Server, machines: Machines
         assert upload
         assert uploads(weed) == []
         assert before + sent <= parts + PARTS_AT_ONCE, "more than one part a stream went up again"
+        up_mib = peak_mib(machine)
         machine.stop()
 
         other = machines(environ, "second")
@@ -110,6 +118,7 @@ def test_a_large_file_is_resumed_after_a_kill(weed: S3Server, machines: Machines
         again = max(0, before + sent - parts)
         print(
             f"\n{SIZE / 2**30:.2f} GiB in {parts} parts: killed at {before}, {sent} sent after that ({again} of them "
-            f"again), {up_s:.0f} s; down: killed at {had}, {status.bytes_received / 2**20:.0f} MiB after that, "
-            f"{down_s:.0f} s; MD5 the same"
+            f"again), {up_s:.0f} s, {up_mib} MiB of memory; "
+            f"down: killed at {had}, {status.bytes_received / 2**20:.0f} MiB after that, "
+            f"{down_s:.0f} s, {peak_mib(other)} MiB of memory; MD5 the same"
         )

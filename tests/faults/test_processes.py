@@ -76,6 +76,44 @@ def test_sigkill_at_every_moment(file_bucket: Bucket, machines: Machines) -> Non
     assert {p.name for p in machine.data.glob("*.txt")} == set(machine.keys())
 
 
+def test_an_edit_after_a_sigkill_in_the_middle_of_a_save_is_no_conflict(
+    weed: S3Server, machines: Machines, tmp_path: Path
+) -> None:
+    """The bucket has the save and the process never heard of it: the next life knows it as its own."""
+    with proxied(weed, f"middle-{tmp_path.name}") as (proxy, environ):
+        direct = machines(weed.environ(f"lives/middle-{tmp_path.name}"), "looks-on")
+        machine = machines(environ).start()
+        for life, name in enumerate(("thesis.ipynb", "new.csv")):
+            path, key = machine.data / name, f"PUT /lives/middle-{tmp_path.name}/{name}".encode()
+            proxy.faults = Faults(hold_answer=True, when=key)
+            text = f"saved in life {life}"
+            path.write_text(text)
+            until(lambda name=name, text=text: body(direct, name) == text.encode(), 60, machine.describe)  # type: ignore[misc]
+            machine.kill()
+            path.write_text(f"edited after life {life}")
+            proxy.heal()
+            machine.start(timeout_s=60)
+            assert body(direct, name) == path.read_bytes()
+            status = machine.status()
+            assert status is not None
+            assert status.conflicts == ()
+        assert set(direct.keys()) == {"thesis.ipynb", "new.csv"}
+        proxy.faults = Faults(hold_answer=True, when=key)  # the same once more, and then somebody else writes, too
+        path.write_text("mine, saved")
+        until(lambda: body(direct, name) == b"mine, saved", 60, machine.describe)
+        machine.kill()
+        path.write_text("mine, edited")
+        store = direct.store()
+        store.put(name, b"theirs", meta={})
+        store.close()
+        proxy.heal()
+        machine.start(timeout_s=60)
+        assert sorted(body(direct, key) or b"" for key in direct.keys() if key != "thesis.ipynb") == [  # noqa: SIM118
+            b"mine, edited",
+            b"theirs",
+        ]
+
+
 def test_zombie_process_stopped_while_another_node_takes_over(bucket: Bucket, machines: Machines) -> None:
     old = machines(bucket, "old").start()
     (old.data / "a").write_text("one")

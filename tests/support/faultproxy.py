@@ -28,6 +28,7 @@ class Faults:
     cut_after_bytes: int | None = None  # close towards the client after this many bytes of a connection
     reset_after_bytes: int | None = None  # the same, by RST
     swallow_answer: bool = False  # the server gets the request, the client never gets the answer: closed
+    hold_answer: bool = False  # the same, and the client waits for it until the connections are dropped
     hang: bool = False  # accept, forward nothing, answer nothing
     refuse: bool = False  # close at once
     answer: bytes | None = None  # this whole HTTP answer instead of the server's
@@ -151,6 +152,8 @@ class FaultProxy:
                 faults = current[0]
                 if faults.swallow_answer:
                     return
+                if faults.hold_answer:
+                    continue
                 if faults.latency_s:
                     time.sleep(faults.latency_s)
                 if faults.flip_bit_at is not None and sent <= faults.flip_bit_at < sent + len(piece):

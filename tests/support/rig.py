@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from sync.disk import DiskFiles
 from sync.engine import Engine
 from sync.errors import NotFound
+from sync.intents import Intents
 from sync.lease import Lease
 from sync.limits import Limits
 from sync.names import is_ours
@@ -168,6 +169,7 @@ class Rig:
         self.files = DiskFiles(self.data, self.clock)
         self.journal_path = self.top / self.name / "journal.sqlite"
         self.journal = Journal.at(self.journal_path)
+        self.intents = Intents(self.journal_path.with_suffix(".intents"))
         store = Guarded(self.store)
         self.lease = Lease(store, self.clock, self.name, f"{self.name}-{random.getrandbits(32):08x}")
         self.jobs: deque[Callable[[], Outcome]] = deque()
@@ -180,6 +182,7 @@ class Rig:
             confirm=self.lease.check,
             born_at=self.clock.now(),
             note_upload=lambda path, note: self.engine.post(Noted(path, note)),
+            intend=self.intents.add,
         )
         self.engine = Engine(
             files=self.files,
@@ -187,8 +190,15 @@ class Rig:
             journal=self.journal,
             clock=self.clock,
             lease=self.lease,
+            intents=self.intents,
             world=world,
-            parking=replace(world, store=Parking(store, self.name), permit=lambda: None, confirm=lambda: None),
+            parking=replace(
+                world,
+                store=Parking(store, self.name),
+                permit=lambda: None,
+                confirm=lambda: None,
+                intend=lambda write, over: None,
+            ),
             submit=lambda path, job: self.jobs.append(job),
             limits=Limits(**self.limits),
             boot=self.kernel,
@@ -198,6 +208,7 @@ class Rig:
     def next_life(self) -> Rig:
         """The process died; the same node starts again on its folder and journal."""
         self.journal.close()
+        self.intents.close()
         self._boot()
         return self
 
