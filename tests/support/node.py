@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from pathlib import Path
 import psutil
 import requests
 
+from tests.support.servers import free_ports
 from tests.support.wait import until
 
 ANSWER_S = 30.0  # generous: how fast an answer comes is for the bench to say
@@ -24,8 +24,7 @@ PREFLIGHT = Path(sys.executable).with_name("preflight")
 
 def free_port() -> int:
     """A TCP port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    return free_ports(1)[0]
 
 
 class Node:
