@@ -32,7 +32,7 @@ class Parking:
         """See `Store`."""
         return self._store.get(self._top + key, into, if_version=if_version)
 
-    def get_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
+    def get_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes | memoryview:
         """See `Store`."""
         return self._store.get_range(self._top + key, start, length, if_version=if_version)
 

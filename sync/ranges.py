@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -18,28 +19,36 @@ def fetch_large(key: str, remote: Remote, temp: str, world: World) -> tuple[Obje
     """Fetch one version in ranges into the private file; ranges that an earlier life got are kept."""
     store = world.store
     step = store.facts.part_bytes
-    info = store.head(key)
-    if info.version != remote.version:
-        raise PreconditionFailed("The object changed since it was listed", where=key)
+    size, version = remote.size, remote.version
     lock = threading.Lock()
-    count = -(-info.size // step)
+    count = -(-size // step)
     with world.files.temp(temp, keep=True) as file, world.files.temp(f"{temp}.parts", keep=True) as marks:
         have = marks.read()[:count].ljust(count, b"\0")
-        file.truncate(info.size)
+        file.truncate(size)
         follower = _Follower(file, lock, step, have)
 
+        def look() -> ObjectInfo:
+            info = store.head(key)
+            if info.version != version or info.size != size:
+                raise PreconditionFailed("The object changed since it was listed", where=key)
+            return info
+
         def get(number: int) -> None:
-            body = store.get_range(key, number * step, min(step, info.size - number * step), if_version=info.version)
-            if len(body) != min(step, info.size - number * step):
+            length = min(step, size - number * step)
+            body = store.get_range(key, number * step, length, if_version=version)
+            if len(body) != length:
                 raise Corrupt("A range arrived short", where=key)
             with lock:
                 file.seek(number * step)
                 _write_all(file, body)
                 marks.seek(number)
                 marks.write(b"\1")
-            follower.follow(number)
+            follower.follow(number, body)
 
-        world.side_by_side([partial(get, n) for n in range(count) if have[n] != 1])
+        # What the object says of itself is asked beside its first ranges, which carry its version as their condition.
+        jobs: list[Callable[[], Any]] = [look]
+        jobs.extend(partial(get, n) for n in range(count) if have[n] != 1)
+        info: ObjectInfo = world.side_by_side(jobs)[0]
         follower.finish()
     digest = follower.digest
     stated = md5_of(store, key, info)
@@ -63,13 +72,17 @@ class _Follower:
         self._is_busy = False
         self.digest = hashlib.md5()
 
-    def follow(self, number: int) -> None:
+    def follow(self, number: int, body: bytes | memoryview) -> None:
         """Range `number` is in the file. Whoever finds the next one there takes the digest on, one at a time."""
         with self._lock:
             self._have.add(number)
             if self._is_busy:
                 return
             self._is_busy = True
+            is_next = number == self._next
+            self._next += is_next
+        if is_next:  # the usual case: it need not be read again
+            self.digest.update(body)
         self._go_on()
 
     def finish(self) -> None:
@@ -88,7 +101,7 @@ class _Follower:
             self.digest.update(piece)
 
 
-def _write_all(file: Any, body: bytes) -> None:
+def _write_all(file: Any, body: bytes | memoryview) -> None:
     view = memoryview(body)
     while view:
         view = view[file.write(view) :]

@@ -142,7 +142,7 @@ class Store(Protocol):
         """Write the whole object into `into`, streaming. Raises PreconditionFailed if `if_version` is gone."""
         ...
 
-    def get_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
+    def get_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes | memoryview:
         """`length` bytes from `start` (fewer only at the end of the object)."""
         ...
 

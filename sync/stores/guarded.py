@@ -113,7 +113,7 @@ class Guarded:
         """See `Store`."""
         return self.inner.get(key, into, if_version=if_version)
 
-    def get_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
+    def get_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes | memoryview:
         """See `Store`."""
         return self.inner.get_range(key, start, length, if_version=if_version)
 

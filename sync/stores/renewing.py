@@ -97,7 +97,7 @@ class Renewing:
         with self._current() as store:
             return store.get(key, into, if_version=if_version)
 
-    def get_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
+    def get_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes | memoryview:
         with self._current() as store:
             return store.get_range(key, start, length, if_version=if_version)
 

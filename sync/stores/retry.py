@@ -162,7 +162,7 @@ class Retrying:
             raise PreconditionFailed("the object is not the version that was named", where=key)
         return info
 
-    def get_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
+    def get_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes | memoryview:
         return self._insist(lambda: self.inner.get_range(key, start, length, if_version=if_version))
 
     def put(self, key: str, body: bytes | Path, *, meta: Mapping[str, str], only_if: Precondition = ANY) -> ObjectInfo:
@@ -284,7 +284,7 @@ class _Counted:
         self._into = into
         self.written = 0
 
-    def write(self, chunk: bytes) -> int:
+    def write(self, chunk: bytes | memoryview) -> int:
         self._into.write(chunk)
         self.written += len(chunk)
         return len(chunk)

@@ -102,20 +102,20 @@ class S3Store(S3Bucket):
             yield self._info(key, {name.lower(): value for name, value in response.headers.items()})
             yield from response.stream(CHUNK_BYTES)
 
-    def get_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
+    def get_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes | memoryview:
         full = self._full(key)
         if length <= 0:
             return b""
+        content: bytes | memoryview
         try:
             with self._asking("get", key):
-                if fits_obstore(full):
+                if fits_obstore(full) and length <= OBSTORE_MAX_BYTES:
                     options: Any = {"range": (start, start + length)}
                     if if_version is not None:
                         options["if_match"] = if_version
                     content = bytes(obstore.get(self._clients.reading, full, options=options).bytes())
                 else:
-                    span = {"range": f"bytes={start}-{start + length - 1}"}
-                    content = self._wire.ask("GET", full, headers=span | _if_match(if_version)).body
+                    content = self._wire.take(full, _if_match(if_version), start, length)
         except Unsupported as error:
             if "416" in str(error) or "InvalidRange" in str(error):
                 return b""
