@@ -35,10 +35,12 @@ class Text(logging.Formatter):
     """For people: the message, then its fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        extras = "  ".join(f"{name}={value}" for name, value in fields(record).items())
+        given = fields(record)
+        extras = "  ".join(f"{name}={value}" for name, value in given.items() if not isinstance(value, list))
+        rows = "".join(f"\n             {row}" for value in given.values() if isinstance(value, list) for row in value)
         mark = {"WARNING": "! ", "ERROR": "✗ ", "CRITICAL": "✗ "}.get(record.levelname, "  ")
         clock = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
-        text = f"{clock} {mark}{record.getMessage()}" + (f"  ({extras})" if extras else "")
+        text = f"{clock} {mark}{record.getMessage()}" + (f"  ({extras})" if extras else "") + rows
         return text + ("\n" + self.formatException(record.exc_info) if record.exc_info else "")
 
 

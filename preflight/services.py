@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import re
 import subprocess
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,6 +19,7 @@ from preflight.lab.launch import LabLaunch, prepare
 from preflight.lab.settings import LabSettings
 from preflight.processes import Command, console_script
 from preflight.readiness import ALIVE_FOR_S, Word, ask_file, ask_url
+from preflight.retelling import retell
 from preflight.settings import Settings, sync_settings
 from preflight.supervisor import Service
 
@@ -29,10 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Command", "Plan"]
 log = logging.getLogger(__name__)
-JUPYTER_LINE = re.compile(r"^\[([DIWEC]) \d{4}-\d\d-\d\d [\d:.]+ (\w+)\] ?(.*)$")
-LEVELS = {"D": logging.DEBUG, "I": logging.INFO, "W": logging.WARNING, "E": logging.ERROR, "C": logging.CRITICAL}
-BY_DESIGN = "listening on all IP addresses and not using encryption"  # the platform's gateway speaks TLS
-LAST_LINES = 30
 FLUSH_ROOM_S = 5.0  # beyond sync's own flush deadline: it says what stayed unsaved and gives the lease back
 # Exit statuses of sync after which nothing is left to be done; after 3 (partial) with time left, or a kill, there is.
 SYNC_DONE = frozenset({0, 2, 11, 12, 20})
@@ -169,7 +164,7 @@ class Plan:
 
         def started(name: str, process: subprocess.Popen[bytes]) -> None:
             if process.stdout is not None:
-                read = partial(_heed if name == "monitor" else _retell, board)
+                read = partial(_heed if name == "monitor" else retell, board)
                 threading.Thread(target=read, args=(process,), name=f"{name}-output", daemon=True).start()
 
         return started
@@ -191,22 +186,3 @@ def _heed(board: Board, process: subprocess.Popen[bytes]) -> None:
                 board.post(stage=Stage.HANDING_BACK)
             elif not handed_back and board.facts.stage is Stage.HANDING_BACK:
                 board.post(stage=Stage.OPEN)
-
-
-def _retell(board: Board, process: subprocess.Popen[bytes]) -> None:
-    """JupyterLab's lines in our form: warnings at once, everything near its end when it dies unasked."""
-    jupyter = logging.getLogger("jupyterlab")
-    level, last = logging.INFO, deque[str](maxlen=LAST_LINES)
-    assert process.stdout is not None
-    with process.stdout as stream:
-        for raw in stream:
-            line = raw.decode("utf-8", "replace").rstrip()
-            if found := JUPYTER_LINE.match(line):
-                level, line = LEVELS[found[1]], found[3]
-            if BY_DESIGN in line:
-                continue
-            if line.strip():
-                last.append(line)
-                jupyter.log(level if level > logging.INFO else logging.DEBUG, "%s", line)
-    if board.facts.stage is not Stage.STOPPING and last:
-        jupyter.warning("its last lines", extra={"lines": list(last)})
