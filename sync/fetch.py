@@ -174,7 +174,7 @@ def place(batch: Sequence[Fetched], world: World) -> Placed:
     later: list[str] = []
     unusable: list[tuple[str, str]] = []
     try:
-        world.files.settle()
+        world.files.settle([item.temp for item in batch])
         for item in batch:
             try:
                 rows.append((item.path, _place(item, world, copies)))

@@ -7,6 +7,7 @@ other OSErrors of a place that cannot be read.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import BinaryIO, Protocol
 
@@ -65,8 +66,8 @@ class Files(Protocol):
         """Remove a private file; a missing one is fine."""
         ...
 
-    def settle(self) -> None:
-        """Make all private files durable (one call for a batch)."""
+    def settle(self, names: Sequence[str] = ()) -> None:
+        """Make these private files durable, or all of them (one call for a batch)."""
         ...
 
     def publish(self, name: str, path: str, *, mtime_ns: int, mode: int, expect: Entry | None) -> Entry:

@@ -6,9 +6,10 @@ import contextlib
 import errno
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, cast
 
+from sync.disk import FEW
 from sync.errors import Unstable
 from sync.names import OURS
 from sync.tree import Entry, Kind
@@ -117,8 +118,13 @@ class MemoryFiles:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             self._disk.unlink(f"{_at(OURS)}/tmp/{name}", who="engine")
 
-    def settle(self) -> None:
+    def settle(self, names: Sequence[str] = ()) -> None:
         self._actor.gate("settle")
+        if 0 < len(names) <= FEW:
+            for name in names:
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    self._disk.fsync(self._disk.find(f"{_at(OURS)}/tmp/{name}"))
+            return
         self._disk.fsync(self._disk.root)
         for _, node in self._disk.walk():
             self._disk.fsync(node)
