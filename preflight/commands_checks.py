@@ -18,10 +18,10 @@ from preflight.errors import BadSettings
 from preflight.evidence import report_document
 from preflight.examine import start_checks
 from preflight.last_report import report_path
-from preflight.model import Finding, Verdict
+from preflight.model import Verdict
 from preflight.outcomes import served_report
 from preflight.platforms import detect
-from preflight.rendering import line, print_bucket, print_report
+from preflight.rendering import print_bucket, print_report, waiting
 from sync.clock import Clock, SystemClock
 from sync.status import read_status
 
@@ -40,7 +40,6 @@ def check(
 ) -> int:
     """Examine this node and print the report. Acts on nothing: a rejected node is only reported (exit code 20)."""
     from rich.console import Console
-    from rich.text import Text
 
     out, err = out or sys.stdout, err or sys.stderr
     clock = clock or SystemClock()
@@ -53,14 +52,7 @@ def check(
     if problems:
         return _bad_settings(problems, err)
     platform = detect(environ, clock)
-    with Console(file=err).status("examining this node …") as waiting:  # only on a terminal, and gone afterwards
-        total = len(setup.checks or ())
-        done: list[Finding] = []
-
-        def tell(finding: Finding) -> None:
-            done.append(finding)
-            waiting.update(Text.assemble(f"{len(done)} of {total} ", line(finding)))
-
+    with waiting(Console(file=err), len(setup.checks or ())) as tell:
         report = assess(setup, platform=platform, clock=clock, rng=random.Random(), on_finding=tell, act=False)
     if as_json:
         out.write(json.dumps(report_document(report), indent=2) + "\n")

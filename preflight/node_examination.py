@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import random
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from preflight import logs
 from preflight.assessment import assess, setup_from
 from preflight.checks import all_checks
 from preflight.evidence import finding_document, local_evidence, report_document
-from preflight.model import Finding, Status
+from preflight.model import Finding, Report
 from preflight.platforms import detect
 from sync.clock import SystemClock
 
@@ -27,12 +27,6 @@ def examine_node(environ: Mapping[str, str]) -> int:
     setup = setup_from(environ)
     platform = detect(environ, clock)
     on_terminal = sys.stderr.isatty()
-    if on_terminal:
-        from rich.console import Console
-
-        from preflight.rendering import line, print_report
-
-        console = Console(stderr=True)
 
     def say(**document: Any) -> None:
         sys.stdout.write(json.dumps(document, default=str) + "\n")
@@ -45,12 +39,26 @@ def examine_node(environ: Mapping[str, str]) -> int:
 
     def on_finding(finding: Finding) -> None:
         say(finding=titled(finding_document(finding)))
-        if on_terminal and finding.status is not Status.SKIP:
-            console.print(line(finding), highlight=False)
 
-    report = assess(setup, platform=platform, clock=clock, rng=random.Random(), on_finding=on_finding)
+    def assessed(tell: Callable[[Finding], None]) -> Report:
+        return assess(setup, platform=platform, clock=clock, rng=random.Random(), on_finding=tell)
+
     if on_terminal:
+        from rich.console import Console
+
+        from preflight.rendering import print_report, waiting
+
+        console = Console(stderr=True)
+        with waiting(console, len(setup.checks or ())) as shown:
+
+            def both(finding: Finding) -> None:
+                on_finding(finding)
+                shown(finding)
+
+            report = assessed(both)
         print_report(report, console)
+    else:
+        report = assessed(on_finding)
     document = report_document(report)
     fleet = [one.get("fleet") for one in local_evidence(setup.state_dir)][-1:]
     say(

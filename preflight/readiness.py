@@ -167,6 +167,8 @@ class Watch(threading.Thread):
             one.since_s for service, one in zip(view.services, view.children, strict=True) if service.name == "app"
         )
         word = self._ask(now_s - since_s)
+        if self._board.facts.stage is Stage.STOPPING:
+            return False  # that it stopped answering while it was asked is no news
         if word.ok:
             stage = Stage.OPEN if facts.stage in (Stage.RESTORING, Stage.OPENING) else facts.stage
             self._board.post(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from preflight.checks import all_checks
@@ -63,6 +64,21 @@ def print_bucket(capability: Mapping[str, Any], console: Console) -> None:
     for sentence in (GUARANTEES[Writes(facts["writes"])], *capability.get("notes", ())):
         console.print(Padding(Text(sentence), (0, 2, 0, 2)))
     console.print()
+
+
+@contextmanager
+def waiting(console: Console, total: int) -> Iterator[Callable[[Finding], None]]:
+    """One line that shows what ended last, only on a terminal and gone afterwards: the table comes then."""
+    from rich.text import Text
+
+    done: list[Finding] = []
+    with console.status("examining this node …") as shown:
+
+        def tell(finding: Finding) -> None:
+            done.append(finding)
+            shown.update(Text.assemble(f"{len(done)} of {total} ", line(finding)))
+
+        yield tell
 
 
 def page(report: Report) -> list[RenderableType]:
@@ -153,9 +169,9 @@ def _skipped(findings: Sequence[Finding]) -> list[RenderableType]:
             reasons = sorted({finding.why for finding in skipped}, key=[one.why for one in skipped].count)
             whole.append(f"· {group}: not needed, {reasons[-1]}")
         elif skipped:
-            some.append(f"{len(skipped)} of {group}")
+            some.append(f"{len(skipped)} of {group.lower()}")
     if some:
-        whole.append(f"· not needed here: {', '.join(some)} (reasons: preflight report --json)")
+        whole.append(f"· also not needed: {', '.join(some)} (why: preflight report --json)")
     style = MARKS[Status.SKIP][1]
     return ["", *(Padding(Text(text, style=style), (0, 2, 0, 0)) for text in whole)] if whole else []
 
