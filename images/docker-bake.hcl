@@ -1,5 +1,5 @@
 # docker buildx bake -f images/docker-bake.hcl [base|cpu|pytorch-gpu|pytorch-gpu-cu13|tensorflow-gpu]
-# Context: the root of the repository. Push with --push and REGISTRY=you/.
+# Context: the root of the repository. Push with --push and REGISTRY=you/. COMPRESSION=gzip for registries and nodes of before 2023.
 variable "REGISTRY" { default = "" }
 variable "NAME" { default = "preflight-lab" }
 variable "VERSION" { default = "0.1.0" }
@@ -9,6 +9,8 @@ variable "BASE_IMAGE" { default = "debian:bookworm-slim" }
 # Your pip.conf, when packages come from elsewhere: mirrors with their passwords, or the index that has the CPU build of torch
 # (cpu and tensorflow-gpu want it; the default index has only CUDA builds). A build secret: no layer, no history keeps it.
 variable "PIP_CONF" { default = "" }
+# Of a GPU image's layers when it is pushed: zstd is a sixth smaller than gzip and unpacks faster (docs/decisions/0705).
+variable "COMPRESSION" { default = "zstd" }
 
 group "default" {
   targets = ["base", "cpu", "pytorch-gpu", "tensorflow-gpu"]
@@ -54,6 +56,11 @@ target "flavour" {
 target "gpu-flavour" {
   inherits = ["flavour"]
   contexts = { preflight-gpu = "target:gpu" }
+  output = [
+    COMPRESSION == "zstd"
+    ? "type=image,compression=zstd,compression-level=11,force-compression=true,oci-mediatypes=true"
+    : "type=image"
+  ]
 }
 
 target "base" {

@@ -1,7 +1,8 @@
-"""Bring your own image: the three lines of images/README.md on a bare Debian, built and run (`make images-test`)."""
+"""Bring your own image: the three lines of images/README.md on several Debians, built and run."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -17,9 +18,19 @@ PASSWORD = "correct horse battery"
 pytestmark = pytest.mark.timeout(1200)
 
 
-@pytest.fixture(scope="module")
-def image(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The example's own words, on a Debian without Python."""
+# As on an image whose own python3 is too old, with a newer one to be had beside it (Ubuntu 22.04).
+OLDER = "RUN printf '#!/bin/sh\\nexit 1\\n' > /usr/local/bin/python3 && chmod 0755 /usr/local/bin/python3\n"
+BASES = {"bookworm": ("bookworm", ""), "an-older-python": ("bookworm", OLDER), "trixie": ("trixie", "")}
+
+
+@pytest.fixture(params=BASES)
+def image(request: pytest.FixtureRequest, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The example's own words, on a Debian without Python or with one that is no use."""
+    suite, before = BASES[request.param]
+    base = "preflight-debian" if suite == "bookworm" else f"preflight-debian-{suite}"
+    if subprocess.run(["buildah", "inspect", "--type", "image", base], capture_output=True).returncode:
+        environ = {**os.environ, "SUITE": suite, "NAME": base}
+        subprocess.run([repository / "images" / "debian-base"], env=environ, check=True, capture_output=True)
     readme = (repository / "images" / "README.md").read_text()
     (lines,) = re.findall(r"```dockerfile\n(.*?)```", readme, re.DOTALL)
     assert lines.count("\n") == 4  # FROM and the three lines
@@ -37,17 +48,17 @@ def image(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     volumes = [word for line in mounts.splitlines() for word in ("--volume", ":".join(line.split()) + ":ro")]
     # What a builder behind its own mirror would add; with a plain network the three lines stand alone.
     settings = "ARG SSL_CERT_FILE\nARG PIP_CONFIG_FILE\n" if (lent / "ca.crt").exists() else "ARG PIP_CONFIG_FILE\n"
-    text = lines.replace("FROM your/image:1.0\n", f"FROM localhost/preflight-debian\n{settings}")
+    text = lines.replace("FROM your/image:1.0\n", f"FROM localhost/{base}\n{settings}{before}")
     (context / "Dockerfile").write_text(text)
     command = [
         "buildah", "bud", "--isolation", "chroot", "--network", "host", "--format", "docker", "--quiet",
         "--volume", f"{lent}:/run/builder:ro", *volumes, "--build-arg", "PIP_CONFIG_FILE=/run/builder/pip.conf",
         *(["--build-arg", "SSL_CERT_FILE=/run/builder/ca.crt"] if (lent / "ca.crt").exists() else []),
-        "--tag", "preflight-anywhere:test", str(context),
+        "--tag", f"preflight-anywhere:{request.param}", str(context),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    return "localhost/preflight-anywhere:test"
+    return f"localhost/preflight-anywhere:{request.param}"
 
 
 def test_three_lines_make_any_image_a_preflight_image(image: str) -> None:

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from preflight.image import parse_image
+from tests.images.built_nvcc import COMPILE
 from tests.support.containers import BARE, Container, container, inspect, podman
 from tests.support.jupyter import notebook
 from tests.support.moto import S3Server
@@ -226,6 +229,59 @@ types = {"x": "*fp32", "n": "i32", "block": "constexpr"}
 source = triton.compiler.ASTSource(fn=double, signature=types, constexprs={"block": 128})
 print(len(triton.compile(source, target=GPUTarget("cuda", 120, 32)).asm["cubin"]) > 1000)
 """
+
+
+# What the documents' images have, by the name that is imported.
+NAMED = (
+    "torch", "tensorflow", "transformers", "datasets", "accelerate", "sentencepiece", "matplotlib.pyplot", "ipywidgets",
+    "bitsandbytes",
+)  # fmt: skip
+IMPORT = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]; print('all of them')"
+# Of the libraries that the build took something away from or that other libraries load by name: what the loader misses.
+MISSED = """
+import ctypes, glob, re, subprocess
+found = glob.glob('/opt/user/lib/python3*/site-packages/**/*.so*', recursive=True)
+wanted = [p for p in found if re.search('/(torch|nvidia|triton|tensorflow|bitsandbytes)/', p)]
+said = [subprocess.run(['ldd', p], capture_output=True, text=True).stdout for p in wanted]
+print(sorted({name for text in said for name in re.findall(r'(\\S+) => not found', text)}), len(wanted))
+"""
+BITSANDBYTES = """
+import ctypes, glob, torch
+for path in glob.glob('/opt/user/lib/python3*/site-packages/bitsandbytes/libbitsandbytes_cuda*.so'):
+    ctypes.CDLL(path)
+    print(path.rpartition('_')[2])
+"""
+OURS = re.compile(r"lib(cu(?!da\.)|nv(?!idia-)|nccl|torch|c10|caffe2|triton|tensorflow)")
+
+
+def test_everything_that_the_documents_name_is_there_and_agrees(running: Container) -> None:
+    packages = json.loads(running.sh("cat", "/opt/preflight/image.json"))["packages"]
+    if len(packages) < 50:
+        return  # the plain image has a kernel only
+    known = {
+        "tensorflow": {"tensorflow", "tensorflow-cpu"} & set(packages),
+        "bitsandbytes": "-gpu" in IMAGE and "torch" in IMAGE,
+    }
+    named = [name for name in NAMED if known.get(name, True)]
+    said = running.sh("/opt/user/bin/python", "-c", IMPORT, *named, timeout_s=300)
+    assert said.strip().splitlines()[-1] == "all of them"
+    assert running.sh("/opt/user/bin/pip", "check").startswith("No broken requirements")
+    missed = running.sh("/opt/user/bin/python", "-c", MISSED, timeout_s=300)
+    assert [name for name in re.findall(r"'(\S+?)'", missed) if OURS.match(name)] == []
+    print(f"\nimported: {', '.join(named)}; the loader misses {missed.strip()}")
+    if known["bitsandbytes"]:
+        print(running.sh("/opt/user/bin/python", "-c", BITSANDBYTES, timeout_s=300).split())
+
+
+def test_nvcc_compiles_the_notebooks_program_in_the_image(repository: Path) -> None:
+    if "-gpu" not in IMAGE:
+        return
+    compiled = podman(
+        "run", "--rm", *BARE, "--network", "none", "--entrypoint", "/bin/bash",
+        "--volume", f"{repository}/notebooks:/work:ro", IMAGE, "-euc", COMPILE, timeout_s=500,
+    )  # fmt: skip
+    print(compiled)
+    assert "release 13" in compiled
 
 
 def test_the_frameworks_of_the_flavour_work(running: Container) -> None:

@@ -225,6 +225,8 @@ def test_bake_knows_every_flavour_and_its_files(images: Path) -> None:
         assert (images / lock).is_file()
         assert ('inherits = ["gpu-flavour"]' in said) == FLAVOURS[flavour].wants_gpu
         assert bool(re.search(r'SYSTEM\s*= "preflight-gpu"', said)) == FLAVOURS[flavour].wants_gpu
+    # buildx sets push=true on an output of this kind; one that names another kind would not be pushed at all.
+    assert "type=image,compression=zstd,compression-level=11,force-compression=true" in targets["gpu-flavour"]
     for dockerfile in re.findall(r'dockerfile = "(\S+)"', "".join(targets.values())):
         assert (images.parent / dockerfile).is_file()
 
