@@ -36,9 +36,9 @@ GROUPS = {
     "reference": "For information",
 }
 VERDICTS = {
-    Verdict.ACCEPT: ("green", "accepted: this node is fit for your work"),
-    Verdict.DEGRADED: ("yellow", "usable, but read the lines above"),
-    Verdict.REJECT: ("bold red", "rejected: this node is unfit"),
+    Verdict.ACCEPT: ("green", "this node is fit for your work"),
+    Verdict.DEGRADED: ("yellow", "this node can be used; the lines above say what is wrong"),
+    Verdict.REJECT: ("bold red", "this node is unfit for your work"),
 }
 
 
@@ -90,7 +90,7 @@ def page(report: Report) -> list[RenderableType]:
     parts += [_table(report.checks), *_skipped(report.checks), *_noted(report.checks)]
     for finding in report.findings:
         mark, style = MARKS[finding.status]
-        head = Text.assemble((f"{mark} {finding.name}", style), f"  {finding.why}")
+        head = Text.assemble((f"{mark} {finding.name}", style), f"  {_signs(finding.why)}")
         blame = f" (blame: {finding.blame.value})" if finding.blame and finding.status is not Status.UNKNOWN else ""
         head.append(blame, style="bright_black")
         parts += ["", Padding(head, (0, 2, 0, 0))]
@@ -100,10 +100,10 @@ def page(report: Report) -> list[RenderableType]:
             parts.append(Padding(Text(f"docs/runbook/{finding.code}.md", style="bright_black"), (0, 2, 0, 2)))
     parts += [Padding(Text(f"→ {hint}", style="bright_black"), (1, 2, 0, 0)) for hint in hints(report)]
     style, sentence = VERDICTS[report.verdict]
-    parts += [
-        "",
-        Text.assemble((report.verdict.value.upper(), f"reverse {style}"), f"  {sentence} ({report.took_s:.1f} s)"),
-    ]
+    verdict = Text.assemble((f" {report.verdict.value.upper()} ", f"reverse {style}"), f"  {sentence}")
+    if report.reject_for:
+        verdict.append(f", for {report.reject_for}")
+    parts += ["", verdict.append(f" ({report.took_s:.1f} s)", style="bright_black")]
     if report.action.outcome:
         parts.append(Text(f"{report.action.kind}: {report.action.outcome}"))
     return [*parts, ""]
@@ -149,7 +149,7 @@ def _table(findings: Sequence[Finding]) -> RenderableType:
                 Text(mark, style=style),
                 Text(f" {_title(finding.name)}"),
                 Text(_seen(finding), style=loud),
-                finding.required.replace(">=", "≥").replace("<=", "≤"),
+                _signs(finding.required),
             )
     return table
 
@@ -169,9 +169,9 @@ def _skipped(findings: Sequence[Finding]) -> list[RenderableType]:
             reasons = sorted({finding.why for finding in skipped}, key=[one.why for one in skipped].count)
             whole.append(f"· {group}: not needed, {reasons[-1]}")
         elif skipped:
-            some.append(f"{len(skipped)} of {group.lower()}")
+            some.append(f"{len(skipped)} of {group}")
     if some:
-        whole.append(f"· also not needed: {', '.join(some)} (why: preflight report --json)")
+        whole.append(f"· single checks not needed: {', '.join(some)}")
     style = MARKS[Status.SKIP][1]
     return ["", *(Padding(Text(text, style=style), (0, 2, 0, 0)) for text in whole)] if whole else []
 
@@ -185,7 +185,7 @@ def _noted(findings: Sequence[Finding]) -> list[RenderableType]:
     parts: list[RenderableType] = []
     for finding in findings:
         if is_noted(finding):
-            told = Text.assemble((f"{mark} {finding.name}", style), f"  {finding.why}")
+            told = Text.assemble((f"{mark} {finding.name}", style), f"  {_signs(finding.why)}")
             told.append(f" → {finding.advice}" if finding.advice else "", style="bright_black")
             parts.append(Padding(told, (0, 2, 0, 0)))
     return ["", *parts] if parts else []
@@ -197,6 +197,10 @@ def _seen(finding: Finding) -> str:
     if finding.observed is None:
         return "failed" if finding.status in (Status.FAIL, Status.WARN) else "not known"
     return show(finding.observed, finding.unit)
+
+
+def _signs(text: str) -> str:
+    return text.replace(">=", "≥").replace("<=", "≤")
 
 
 def _title(name: str) -> str:

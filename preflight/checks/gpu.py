@@ -160,7 +160,7 @@ CHECKS: tuple[Check, ...] = (
         _device_check(_memory_free, "memory"),
         Limit(
             severity=Severity.REJECT,
-            advice="somebody else holds GPU memory on this node",
+            advice="the card is smaller than you ask for, or somebody else on this node holds its memory",
             why="no default: classes differ",
         ),
         "Set a least amount if your work needs one.",

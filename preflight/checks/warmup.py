@@ -55,7 +55,11 @@ def measure_warmup(context: Context) -> Reading:
         said, complained = _tail(out), _tail(err)
     if code != 0:
         last = complained.splitlines()[-1] if complained else "it said nothing"
-        raise Broken(f"the warm-up command ended with {code}: {last[:200]}", blame=Blame.IMAGE)
+        raise Broken(
+            f"the warm-up command ended with {code}: {last[:200]}",
+            blame=Blame.IMAGE,
+            advice=f"run {COMMAND} in a terminal here: it must end with 0 and print a number on its last line",
+        )
     last = said.splitlines()[-1].strip() if said else ""
     try:
         value = float(last)
