@@ -33,11 +33,10 @@ class Version:
     ended_how: str = ""
     ended_at_s: float | None = None
     read_by: set[str] = field(default_factory=set)  # who got its content
+    md5: bytes = field(init=False)  # of the content
 
-    @property
-    def md5(self) -> bytes:
-        """Of the content."""
-        return hashlib.md5(self.content, usedforsecurity=False).digest()
+    def __post_init__(self) -> None:
+        self.md5 = hashlib.md5(self.content, usedforsecurity=False).digest()
 
     def __str__(self) -> str:
         return f"{self.key}#{self.number}"
@@ -62,8 +61,10 @@ class Bucket:
     def __init__(self, writes: Writes, *, md5_tags: bool = False) -> None:
         self.writes = writes
         self.md5_tags = md5_tags  # ETags are MD5s (a content that returns gets its old ETag back) or are unique
+        self.contents: set[tuple[str, bytes]] = set()  # (key, content) that ever was
         self.live: dict[str, Version] = {}
         self.history: list[Version] = []
+        self.named: dict[tuple[str, str], Version] = {}  # (key, tag) -> the last version that was called so
         self.uploads: dict[str, Upload] = {}
         self.watchers: list[Watcher] = []
 
@@ -93,6 +94,8 @@ class Bucket:
         new = Version(number, key, bytes(content), dict(meta), writer, at_s, how, f'"{tag}"', source)
         new.read_by.add(writer)
         self.history.append(new)
+        self.named[key, new.tag] = new
+        self.contents.add((key, new.content))
         old = self._end(key, writer, at_s, how)
         self.live[key] = new
         for watcher in self.watchers:

@@ -13,6 +13,7 @@ import random
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 TICK_NS = 4_000_000  # the kernel stamps files with the time of its last tick (CONFIG_HZ=250)
 
@@ -40,8 +41,7 @@ class Inode:
         return stat.S_ISLNK(self.mode)
 
 
-@dataclass(frozen=True, slots=True)
-class Stat:
+class Stat(NamedTuple):
     """What `lstat` says, by the names of `os.stat_result`."""
 
     st_mode: int
@@ -66,6 +66,7 @@ class Disk:
         self._clock_ns = clock_ns
         self.room_bytes = room_bytes
         self._next = 2
+        self.changes = 0  # so far: what was looked at with the same number needs no second look
         self.root = Inode(1, stat.S_IFDIR | 0o755, durable_names=None)
         self.bells: list[Callable[[str, str], None]] = []  # told (kind, path) of every change, like inotify
         self.removed: dict[str, list[int]] = {}  # path -> when a person removed it
@@ -323,6 +324,7 @@ class Disk:
 
         File systems order their own changes: names are only lost together with what was written after them.
         """
+        self.changes += 1
         seen: set[int] = set()
         placed = {self.root.number}  # a folder has one name: one that was moved is not in both places
         torn: list[Inode] = []
@@ -352,6 +354,8 @@ class Disk:
     # -- inside
 
     def _now_ns(self) -> int:
+        """The stamp of a change (every change asks for one)."""
+        self.changes += 1
         return self._clock_ns() // TICK_NS * TICK_NS
 
     def _used(self) -> int:

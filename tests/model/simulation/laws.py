@@ -172,7 +172,7 @@ class Laws:
 
     def check_journal(self, machine: Machine, journal: Journal) -> None:
         """G1: every row names a version that the server acknowledged, with this very content."""
-        past = {(v.key, v.tag): v for v in self._bucket.history}
+        past = self._bucket.named
         for path, row in journal.below(""):
             self.checked["G1"] += 1
             key = _key(path)
@@ -199,15 +199,18 @@ class Laws:
             if not any(v.key == live.key and v.ended_how == "delete" for v in self._bucket.history):
                 self.object("G4", f"{machine.name} removed {path!r} here, which is in the bucket and always was")
 
-    def check_saved(self, machine: Machine) -> None:
-        """G1: when status says saved, every file that its program has closed is committed on the server."""
+    def check_saved(self, machine: Machine) -> bool:
+        """G1: when status says saved, every file that its program has closed is committed on the server.
+
+        False when that cannot be asked at this moment.
+        """
         if (
             machine.is_deaf()
             or machine.overflows()
             or any(self._world.now_s < until_s + AUDIT_S for until_s in machine.disk.hidden.values())
         ):
-            return  # what cannot be read is named as a problem, and no event tells that it can be read again
-        committed = {(v.key, v.content) for v in self._bucket.history}
+            return False  # what cannot be read is named as a problem, and no event tells that it can be read again
+        committed = self._bucket.contents
         for path, node in machine.disk.walk(FOLDER) if machine.disk.exists(FOLDER) else ():
             inner = path[len(FOLDER) + 1 :]
             content = bytes(node.content)
@@ -218,6 +221,7 @@ class Laws:
             self.checked["saved"] += 1
             if (_key(inner), content) not in committed:
                 self.object("G1", f"{machine.name} says saved, but {inner!r} of {_age(self._world, node)} s ago is not")
+        return True
 
     def check_quiet(self, machine: Machine, journal: Journal, named: set[str]) -> None:
         """G7: local = remote = journal, but for paths that are `named` to people as staying in the bucket."""

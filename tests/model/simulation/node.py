@@ -12,6 +12,7 @@ from typing import Any
 
 from sync.engine import Engine
 from sync.files import Files
+from sync.intents import Intents
 from sync.lease import Lease
 from sync.limits import Limits
 from sync.names import is_ours
@@ -25,7 +26,7 @@ from sync.work import World as Reach
 from tests.model.simulation.bucket import Bucket
 from tests.model.simulation.disk import Disk
 from tests.model.simulation.faults import Network
-from tests.model.simulation.gated_journal import GatedJournal
+from tests.model.simulation.gated_journal import GatedJournal, KeptIntents
 from tests.model.simulation.memory_files import FOLDER, MemoryFiles
 from tests.model.simulation.memory_store import MemoryStore
 from tests.model.simulation.world import EPOCH_S, GATE_S, Crash, Fiber, World
@@ -56,6 +57,10 @@ class Plain:
         """This life's claim."""
         return Lease(store, life, machine, instance)
 
+    def intents(self, intents: Intents) -> Intents:
+        """What is noted of a write before it is sent."""
+        return intents
+
     def permit(self, lease: Lease) -> Callable[[], None]:
         """What is asked before each write."""
         return lease.permit
@@ -82,6 +87,7 @@ class Node:
         self.disk = Disk(self.wall_ns, states)
         self.disk.mkdir(FOLDER)
         self.database = sqlite3.connect(":memory:", check_same_thread=False)
+        self.intents = bytearray()
         self.snapshots: list[bytes] = []  # of the database: a power cut may bring one of them back
         self.grace_until_s: float | None = None
         self.sent_at_s = 0.0
@@ -103,12 +109,14 @@ class Node:
 
     def lose_journal(self) -> None:
         """The state folder is gone."""
+        self.intents.clear()
         self.database = sqlite3.connect(":memory:", check_same_thread=False)
         self.snapshots.clear()
 
     def cut_power(self, rng: random.Random) -> None:
         """What was not made durable may be gone: of the folder, and the newest commits of the journal."""
         self.boots += 1
+        del self.intents[rng.randint(0, len(self.intents)) :]
         loses_names = rng.random() < 0.3
         self.disk.cut_power(rng, loses_names=loses_names)
         if loses_names:
@@ -143,6 +151,7 @@ class Life:
         self.paused_until_s = 0.0
         self.overflow_until_s = -1.0
         self._has_overflown = False
+        self.journal_checked = self.saved_checked = (-1, -1, -1)  # how far the world was when the laws last looked
         self.crash_in: int | None = None  # operations from now
         self._ambush: tuple[str, int, Callable[[], None]] | None = None
         self._hurried_until_s = -1.0
@@ -159,6 +168,7 @@ class Life:
         retrying.pace = FreePace()  # type: ignore[assignment]
         store = self.parts.store(retrying)
         self.journal = GatedJournal(node.database, self)
+        self.intents = self.parts.intents(KeptIntents(node))
         self.lease = self.parts.lease(store, self, node.machine, f"{node.name}:{number}")
         may_write = self.parts.permit(self.lease)
         guarded.permit = retrying.permit = lambda key: None if is_ours(key) else may_write()
@@ -169,15 +179,18 @@ class Life:
             machine=node.machine,
             permit=may_write,
             born_at=self.now(),
+            intend=self.intents.add,
             note_upload=lambda path, note: self.engine.post(Noted(path, note)),
         )
         parking = replace(reach, store=Parking(store, node.machine), permit=lambda: None, keeps_copies_here=False)
+        parking = replace(parking, intend=lambda write, over: None)
         self.engine = self.parts.engine(
             files=folder,
             store=store,
             journal=self.journal,
             clock=self,
             lease=self.lease,
+            intents=self.intents,
             world=reach,
             parking=parking,
             submit=self._submit,

@@ -9,6 +9,7 @@ from typing import Any
 from sync.engine import Engine
 from sync.errors import Transient
 from sync.files import Files, Reading
+from sync.intents import Intents
 from sync.lease import Lease
 from sync.names import TRASH
 from sync.stores import ANY, ObjectInfo, Store
@@ -169,6 +170,15 @@ class TrustedRoot(Plain):
         return self.Gullible(files)
 
 
+class NoIntents(Plain):
+    """What is about to be sent is noted nowhere: after a kill nobody knows that it was us."""
+
+    favours = ("crash",)
+
+    def intents(self, intents: Intents) -> Intents:
+        return Intents()
+
+
 SEEDED: dict[str, type[Plain]] = {
     "drop-a-precondition": NoPreconditions,
     "delete-on-partial-list": PartialList,
@@ -176,6 +186,7 @@ SEEDED: dict[str, type[Plain]] = {
     "drop-edit-during-upload": DroppedEdit,
     "fencing-off": NoFencing,
     "journal-before-answer": JournalBeforeAnswer,
+    "no-intents": NoIntents,
     "no-trash": NoTrash,
     "torn-reads": TornReads,
     "trusted-tick": TrustedTick,

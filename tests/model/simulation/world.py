@@ -1,6 +1,6 @@
 """Simulated time, and who acts when: exactly one fiber runs, and the seed decides which.
 
-A fiber is a thread that only moves while it holds the baton, so the engine's ordinary blocking code can be stopped
+A fiber is a greenlet: it only moves while it holds the baton, so the engine's ordinary blocking code can be stopped
 at any request and any file operation, for a while or for ever, without being written for it.
 """
 
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import heapq
 import random
-import threading
 from collections.abc import Callable
+
+from greenlet import getcurrent, greenlet
 
 EPOCH_S = 1_800_000_000.0  # wall time at the world's beginning
 GATE_S = 0.0002  # what a file operation takes
@@ -66,17 +67,13 @@ class World:
 
 
 class Fiber:
-    """A thread that holds the baton only between `resume` and `park`."""
+    """A greenlet that holds the baton only between `resume` and `park`."""
 
     def __init__(self, world: World, name: str, body: Callable[[], None]) -> None:
         self._world = world
         self._body = body
-        self._mine = threading.Lock()
-        self._theirs = threading.Lock()
-        self._mine.acquire()
-        self._theirs.acquire()
-        self._thread = threading.Thread(target=self._main, name=name, daemon=True)
-        self._is_started = False
+        self._greenlet = greenlet(self._main)
+        self.name = name
         self._parked = 0  # which park this is: a resume that was meant for an earlier one does nothing
         self.is_over = False
         self.is_killed = False
@@ -93,11 +90,8 @@ class Fiber:
             return
         before, self._world.current = self._world.current, self
         self._parked += 1
-        if not self._is_started:
-            self._is_started = True
-            self._thread.start()
-        self._mine.release()
-        self._theirs.acquire()
+        self._greenlet.parent = getcurrent()
+        self._greenlet.switch()
         self._world.current = before
 
     def wake(self) -> None:
@@ -120,30 +114,24 @@ class Fiber:
         """Inside the fiber: wait for somebody's `wake`."""
         if self.is_killed:
             raise Crash
-        self._theirs.release()
-        self._mine.acquire()
-        if self.is_killed:
-            raise Crash
+        self._greenlet.parent.switch()
 
     def kill(self) -> None:
         """From outside: the fiber never acts again; what unwinds finds a dead world."""
         self.is_killed = True
-        if self._is_started and not self.is_over:
-            self._mine.release()
-            self._theirs.acquire()
+        if self._greenlet:
+            self._greenlet.parent = getcurrent()
+            self._greenlet.throw(Crash)
 
     def _resume_if(self, parked: int) -> None:
         if parked == self._parked:
             self.resume()
 
     def _main(self) -> None:
-        self._mine.acquire()
         try:
-            if not self.is_killed:
-                self._body()
+            self._body()
         except Crash:
             pass
         except BaseException as error:  # noqa: BLE001 - a bug of the engine: the lifetime reports it
             self.error = error
         self.is_over = True
-        self._theirs.release()
