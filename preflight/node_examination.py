@@ -28,9 +28,11 @@ def examine_node(environ: Mapping[str, str]) -> int:
     platform = detect(environ, clock)
     on_terminal = sys.stderr.isatty()
 
+    pipe = sys.stdout  # while a line is drawn on the terminal, rich puts something else in its place
+
     def say(**document: Any) -> None:
-        sys.stdout.write(json.dumps(document, default=str) + "\n")
-        sys.stdout.flush()
+        pipe.write(json.dumps(document, default=str) + "\n")
+        pipe.flush()
 
     titles = {check.name: check.title for check in all_checks()}
 
