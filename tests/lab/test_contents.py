@@ -13,18 +13,24 @@ from pathlib import Path
 import pytest
 
 from preflight.lab.whole import atomic_writing, temp_path
-from tests.support.wait import until
 
-WRITER = """
+PART_BYTES = 65536  # larger than the buffer: each goes to the disk by itself
+PARTS = 8
+# Half of a save, then a question, then the other half: whoever holds the other end decides when it looks or kills.
+WRITER = f"""
 import sys
 from preflight.lab.whole import atomic_writing
 n = 0
 while True:
     n += 1
     with atomic_writing(sys.argv[1]) as file:
-        for _ in range(64):
-            file.write(chr(97 + n % 26) * 65536)
-    print(n, flush=True)
+        for part in range({PARTS}):
+            file.write(chr(97 + n % 26) * {PART_BYTES})
+            if part == {PARTS // 2}:
+                print("half", flush=True)
+                sys.stdin.readline()
+    print("whole", flush=True)
+    sys.stdin.readline()
 """
 
 
@@ -112,26 +118,41 @@ def test_leftovers_of_killed_saves_are_swept_and_living_ones_kept(tmp_path: Path
 
 
 def test_readers_and_kills_never_see_half_a_file(tmp_path: Path, repository: Path) -> None:
+    """The writer stands still in the middle of each save: what a reader sees then, and what a kill leaves, is whole."""
     path = tmp_path / "big"
-    written(path, "-" * (64 * 65536))
-    for _ in range(3):
+    whole = PARTS * PART_BYTES
+    written(path, "-" * whole)
+
+    def seen() -> str:
+        body = path.read_text()
+        assert len(body) == whole
+        assert len(set(body)) == 1, "torn"
+        return body[0]
+
+    for _ in range(2):
         writer = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, cwd=repository, text=True
+            [sys.executable, "-c", WRITER, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=repository,
+            text=True,
         )
         assert writer.stdout is not None
-        looks = 0
-        for _ in range(4):
-            writer.stdout.readline()
-            for _ in range(25):
-                seen = path.read_bytes()
-                looks += 1
-                assert len(seen) == 64 * 65536
-                assert len(set(seen)) == 1, "torn"
-        writer.send_signal(signal.SIGKILL)
-        writer.wait(10)
-        writer.stdout.close()
-        seen = path.read_bytes()
-        assert len(seen) == 64 * 65536
-        assert len(set(seen)) == 1
-        assert looks == 100
-    until(lambda: not [name for name in os.listdir(tmp_path) if not name.startswith((".~", "big"))], 1)
+        assert writer.stdin is not None
+        with writer.stdout, writer.stdin:
+            for number in range(1, 6):
+                before = seen()
+                assert writer.stdout.readline() == "half\n"
+                assert [name for name in os.listdir(tmp_path) if name.startswith(".~")], "half of it is on the disk"
+                assert seen() == before
+                writer.stdin.write("\n")
+                writer.stdin.flush()
+                assert writer.stdout.readline() == "whole\n"
+                assert seen() == chr(97 + number % 26)
+                writer.stdin.write("\n")
+                writer.stdin.flush()
+            assert writer.stdout.readline() == "half\n"
+            writer.send_signal(signal.SIGKILL)
+            writer.wait(60)
+        assert seen() == chr(97 + 5)
+    assert [name for name in os.listdir(tmp_path) if not name.startswith((".~", "big"))] == []

@@ -21,10 +21,13 @@ def notary(settings: LabSettings) -> NotebookNotary:
     return NotebookNotary(data_dir=str(places_of(settings.state_dir).share))
 
 
-def node(tmp_path: Path, name: str, password: str = "x") -> LabSettings:
-    """A node that JupyterLab was prepared on; all of them see one folder."""
+def node(tmp_path: Path, name: str, password: str | None = "x") -> LabSettings:
+    """A node that JupyterLab was prepared on; all of them see one folder. Without a password one is made."""
     settings = LabSettings(
-        data_dir=tmp_path / "data", state_dir=tmp_path / name, password=Password(password), identity="s3://b/p"
+        data_dir=tmp_path / "data",
+        state_dir=tmp_path / name,
+        password=None if password is None else Password(password),
+        identity="s3://b/p",
     )
     prepare(settings, {"HOME": str(tmp_path)})
     return settings
@@ -71,6 +74,28 @@ def test_signatures_prove_nothing_under_another_password(tmp_path: Path, trusted
     signatures.carry(signed(first, trusted), first.data_dir)
     signatures.bring(other.data_dir, places_of(other.state_dir).share / SIGNATURES)
     assert not trusts(other, trusted)
+
+
+def cookie_key(settings: LabSettings) -> str:
+    """What signs the login's cookies there."""
+    return places_of(settings.state_dir).cookie_secret.read_text()
+
+
+def test_a_random_password_ends_with_its_node_and_outlives_a_restart_on_it(tmp_path: Path, trusted: Any) -> None:
+    """JUPYTERLAB_PW unset: a new node has another one, and neither cookies nor trust of before are worth anything."""
+    first = node(tmp_path, "first", None)
+    signatures.carry(signed(first, trusted), first.data_dir)
+    key = cookie_key(first)
+    again = node(tmp_path, "first", None)
+    assert cookie_key(again) == key, "JupyterLab alone was started again: still logged in"
+    assert trusts(again, trusted)
+    second = node(tmp_path, "second", None)
+    assert cookie_key(second) != key
+    exec(startup_script(second, places_of(second.state_dir)), {})
+    assert not trusts(second, trusted), "trusted again when the user says so, or when it was open: see docs/lab.md"
+    database = signed(second, trusted)
+    assert trusts(second, trusted)
+    assert signatures.carry(database, second.data_dir), "and from then on it travels as before"
 
 
 @pytest.mark.parametrize("text", ["", "x", "sha256 aa'; DROP TABLE nbsignatures\n", "\x00\n \n"])
