@@ -30,6 +30,19 @@ SEVERITIES = {
     Severity.WARN: "is a warning",
     Severity.NOTE: "is only recorded",
 }
+ACTS = {  # what somebody who reads the finding can do, by whom it blames
+    Blame.NODE: "The node is used. *Move to Another Node…* in JupyterLab's menu saves everything and asks for another "
+    "one; a limit of your own makes that automatic at the next start.",
+    Blame.IMAGE: "Change the image or the container's settings and start again; no other node would be better.",
+    Blame.ACCOUNT: "Change it in your account or in the container's settings; no other node would be better.",
+    Blame.ENDPOINT: "Nothing on this node helps: look at the storage provider's status page, or use another bucket. "
+    "What waits here is saved once it answers.",
+    Blame.PLATFORM: "Restart the container; if it stays, tell the platform. No other node is asked for.",
+}
+REJECTED = (
+    "On Salad this node is saved and handed back by itself, once a second measurement agreed and a token was left. "
+    "Elsewhere stop this container and start it on another machine."
+)
 SUFFIXES = {
     "LOW": "less than it has to be",
     "HIGH": "more than it may be",
@@ -130,7 +143,7 @@ def runbook_pages(notes: Mapping[str, str], checks: Sequence[Check] | None = Non
 
 def _runbook(check: Check, code: str, suffix: str, notes: Mapping[str, str]) -> str:
     limit = check.limit
-    lines = [EDIT, f"# {code}", "", f"`{check.name}` ({check.title.lower()}) is {SUFFIXES[suffix]}.", ""]
+    lines = [EDIT, f"# {code}", "", f"`{check.name}` ({check.title}) is {SUFFIXES[suffix]}.", ""]
     lines += [check.why, ""] if check.why else []
     lines += ["## What it means for this node", ""]
     if suffix == "UNKNOWN":
@@ -144,9 +157,9 @@ def _runbook(check: Check, code: str, suffix: str, notes: Mapping[str, str]) -> 
             "There is no default limit on this side: this finding comes from a limit of yours."
         )  # fmt: skip
         lines += [rule, "", f"To blame is {BLAMES[limit.blame]}."]
-        lines += ["", limit.why] if limit.why else []
+        lines += ["", _sentence(limit.why)] if limit.why else []
     lines += ["", "## What to do", ""]
-    lines += [f"- {_sentence(limit.advice)}"] if limit.advice and suffix != "UNKNOWN" else []
+    lines += [f"- {line}" for line in _acts(check, suffix)]
     lines += [f"- Look again: `preflight check --only {check.name}`; the samples are in `preflight check --json`."]
     if suffix in ("LOW", "HIGH"):
         side = "at_least" if suffix == "LOW" else "at_most"
@@ -160,6 +173,25 @@ def _runbook(check: Check, code: str, suffix: str, notes: Mapping[str, str]) -> 
         lines += ["", "## From experience", "", "\n\n".join(known)]
     lines += ["", f"See [all checks](../checks.md#{_anchor(check.name)})."]
     return "\n".join(lines) + "\n"
+
+
+def _acts(check: Check, suffix: str) -> Iterable[str]:
+    """What to do, most useful first. A check's advice is about its usual side; what is proven has better advice."""
+    limit = check.limit
+    if suffix == "FAILED":
+        yield "The finding carries advice of its own, after →: it knows what did not work. `preflight report` shows it."
+    elif suffix in ("LOW", "HIGH"):
+        no_default = limit.at_most is None and limit.at_least is None
+        is_less_better = check.unit in ("s", "degC") if no_default else limit.at_least is None
+        usual = "HIGH" if is_less_better else "LOW"
+        if suffix != usual:
+            yield "Only a limit of yours leads here, and on the unusual side: look whether it is meant so."
+            return
+        if limit.advice:
+            yield _sentence(limit.advice)
+        rejects = limit.blame is Blame.NODE and limit.severity is Severity.REJECT
+        if act := REJECTED if rejects else ACTS.get(limit.blame, ""):
+            yield act
 
 
 def notes_from(text: str) -> dict[str, str]:
