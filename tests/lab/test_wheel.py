@@ -12,19 +12,7 @@ import pytest
 
 BUILD = "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))"
 MOST_IN_THE_PAGE_BYTES = 150_000
-NEVER = (
-    "node_modules",
-    ".env",
-    ".pem",
-    ".key",
-    "credentials",
-    "/ui/",
-    ".ts",
-    "tests/",
-    "shared/",
-    "package-lock",
-    ".ipynb_checkpoints",
-)
+NEVER = ("node_modules", ".env", ".pem", ".key", "credentials", "/ui/", ".ts", "tests/", "shared/", "package-lock")
 
 
 @pytest.fixture(scope="module")
