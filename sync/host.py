@@ -20,7 +20,7 @@ from sync.intents import Intents
 from sync.lease import Lease
 from sync.limits import Limits
 from sync.names import is_ours
-from sync.parking import Parking
+from sync.parking import parked
 from sync.plan import Guard
 from sync.report import state_of, status_of
 from sync.settings import SyncSettings, machine_name
@@ -108,8 +108,6 @@ class Host:
             born_at=clock.now(),
             keeps_copies_here=not is_mirror,
         )
-        parking = replace(world, store=Parking(store, machine), permit=lambda: None, confirm=lambda: None)
-        parking = replace(parking, intend=lambda write, over: None)  # nothing there is ever compared
         self._crew = Crew(settings.workers, self._post)
         limits = Limits(
             workers=settings.workers,
@@ -126,7 +124,7 @@ class Host:
             lease=lease,
             intents=intents,
             world=world,
-            parking=parking,
+            parking=parked(world),
             submit=self._crew.submit,
             limits=limits,
             boot=boot_of(),

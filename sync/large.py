@@ -12,7 +12,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -28,8 +28,10 @@ from sync.tree import Entry, Row
 from sync.work import Copy, Later, Outcome, Saved, Task, World
 
 CONFIRMED_S = 30  # how long a confirmation of the lease may take on a line that is full of our own parts
+MOST_UNFINISHED = 32  # uploads that failed and are kept in mind; the others are read again
 MOST_PARTS = 9_000  # providers allow 10,000
 _MIB = 1024 * 1024
+PIECE_BYTES = 256 * 1024  # read and hashed at once: it is still in the processor's cache for the second digest
 
 
 def part_bytes_for(size: int, least: int) -> int:
@@ -47,12 +49,38 @@ class _Digests:
 def _hash(reading: Reading, part_bytes: int) -> _Digests:
     whole = hashlib.md5()
     parts: list[int] = []
-    for at in range(0, reading.entry.size, part_bytes):
-        piece = reading.read_at(at, min(part_bytes, reading.entry.size - at))
-        whole.update(piece)
-        parts.append(zlib.crc32(piece))
+    size = reading.entry.size
+    for start in range(0, size, part_bytes):
+        crc, end = 0, min(start + part_bytes, size)
+        for at in range(start, end, PIECE_BYTES):
+            piece = reading.read_at(at, min(PIECE_BYTES, end - at))
+            whole.update(piece)
+            crc = zlib.crc32(piece, crc)
+        parts.append(crc)
     reading.check()
     return _Digests(whole.digest(), tuple(parts))
+
+
+@dataclass(slots=True)
+class Unfinished:
+    """An upload under way, as this process knows it: one that fails goes on without reading anything again."""
+
+    entry: Entry  # the state of the file that was hashed: another one is another upload
+    part_bytes: int
+    digests: _Digests
+    upload: str = ""
+    done: dict[int, Part] = field(default_factory=dict)  # what the server acknowledged
+
+
+def _remember(world: World, path: str, begun: Unfinished) -> None:
+    world.unfinished[path] = begun
+    while len(world.unfinished) > MOST_UNFINISHED:
+        world.unfinished.pop(next(iter(world.unfinished)), None)
+
+
+def _forget(world: World, path: str) -> None:
+    world.unfinished.pop(path, None)
+    world.note_upload(path, None)
 
 
 def send_large(task: Task, world: World, reading: Reading, entry: Entry) -> Outcome:
@@ -64,34 +92,40 @@ def send_large(task: Task, world: World, reading: Reading, entry: Entry) -> Outc
     store, key = world.store, key_of(task.path)
     size = reading.entry.size
     part_bytes = part_bytes_for(size, store.facts.part_bytes)
-    digests = _hash(reading, part_bytes)
+    begun = world.unfinished.get(task.path)
+    if begun is None or begun.entry != reading.entry or begun.part_bytes != part_bytes:
+        begun = Unfinished(reading.entry, part_bytes, _hash(reading, part_bytes))
+    digests = begun.digests
     if task.row is not None and task.row.md5 == digests.whole and same_looks(task.row.entry, entry):
         return Saved(task.path, Row(entry, task.row.version, size, digests.whole), was_sent=False)
     if reading.is_racy():
         return Later(task.path, "it was written a moment ago")
     meta = meta_of(entry) | {"md5chksum": base64.b64encode(digests.whole).decode()}
-    upload, done = _resume(task, world, key, reading, digests, part_bytes)
-    if not upload:
+    _remember(world, task.path, begun)
+    if not begun.upload:
+        begun.upload, found = _resume(task, world, key, reading, digests, part_bytes)
+        begun.done.update(found)
+    if not begun.upload:
         _wait_for_permit(world)
-        upload = store.start_upload(key, meta=meta)
-        note = {"upload": upload, "md5": digests.whole.hex(), "part_bytes": part_bytes}
+        begun.upload = store.start_upload(key, meta=meta)
+        note = {"upload": begun.upload, "md5": digests.whole.hex(), "part_bytes": part_bytes}
         world.note_upload(task.path, json.dumps(note))
+    upload, done = begun.upload, begun.done
     try:
         missing = [n for n in range(1, len(digests.parts) + 1) if n not in done]
-        jobs = [partial(_send_part, world, key, upload, n, reading, part_bytes, digests) for n in missing]
-        sent: list[Part] = world.side_by_side(jobs)
-        done.update((part.number, part) for part in sent)
+        world.side_by_side([partial(_send_part, world, key, n, reading, begun) for n in missing])
         reading.check()
         parts = [done[n] for n in sorted(done)]
         info, copies = _publish(task, world, key, upload, parts, digests.whole, size, meta)
     except Unstable:
         _abort(world, key, upload)
-        world.note_upload(task.path, None)
+        _forget(world, task.path)
         raise
     except NotFound as error:  # the provider forgot the upload
+        begun.upload, begun.done = "", {}
         world.note_upload(task.path, None)
         raise Transient("The unfinished upload expired", where=key) from error
-    world.note_upload(task.path, None)
+    _forget(world, task.path)
     return Saved(task.path, Row(entry, info.version, size, digests.whole), was_sent=True, copies=tuple(copies))
 
 
@@ -125,16 +159,14 @@ def _span(number: int, part_bytes: int, size: int) -> tuple[int, int]:
     return at, min(part_bytes, size - at)
 
 
-def _send_part(
-    world: World, key: str, upload: str, number: int, reading: Reading, part_bytes: int, digests: _Digests
-) -> Part:
-    body = reading.read_at(*_span(number, part_bytes, reading.entry.size))
-    if zlib.crc32(body) != digests.parts[number - 1]:
+def _send_part(world: World, key: str, number: int, reading: Reading, begun: Unfinished) -> None:
+    body = reading.read_at(*_span(number, begun.part_bytes, reading.entry.size))
+    if zlib.crc32(body) != begun.digests.parts[number - 1]:
         raise Unstable("The file changed while it was sent", where=key)
     world.spend(len(body))
     with suppress(Unconfirmed):  # nobody sees a part: to publish them needs the permit, and a lost lease ends it here
         world.permit()
-    return world.store.put_part(key, upload, number, body)
+    begun.done[number] = world.store.put_part(key, begun.upload, number, body)
 
 
 def _publish(

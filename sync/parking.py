@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 from sync.names import STRANDED
 from sync.stores import ANY, ObjectInfo, Part, Precondition, Store
+from sync.work import World
+
+
+def parked(world: World) -> World:
+    """The same world, in which everything goes to the stranded area: without a lease, and compared with nothing."""
+    return replace(
+        world,
+        store=Parking(world.store, world.machine),
+        permit=lambda: None,
+        confirm=lambda: None,
+        intend=lambda write, over: None,
+        unfinished={},
+    )
 
 
 class Parking:

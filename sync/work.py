@@ -32,6 +32,7 @@ class World:
     side_by_side: Callable[[Sequence[Callable[[], Any]]], list[Any]] = one_after_the_other
     note_upload: Callable[[str, str | None], None] = lambda path, note: None
     intend: Callable[[Doubt, str], None] = lambda write, over: None  # notes a write before it is sent (`Intents.add`)
+    unfinished: dict[str, Any] = field(default_factory=dict)  # path -> `large.Unfinished`
     born_at: float = 0.0  # when this process began, by the wall clock
     keeps_copies_here: bool = True  # a conflict's other content also becomes a local file (not for mirrors)
 

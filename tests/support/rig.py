@@ -19,7 +19,7 @@ from sync.intents import Intents
 from sync.lease import Lease
 from sync.limits import Limits
 from sync.names import is_ours
-from sync.parking import Parking
+from sync.parking import parked
 from sync.report import status_of
 from sync.state import Journal
 from sync.status import Status
@@ -192,13 +192,7 @@ class Rig:
             lease=self.lease,
             intents=self.intents,
             world=world,
-            parking=replace(
-                world,
-                store=Parking(store, self.name),
-                permit=lambda: None,
-                confirm=lambda: None,
-                intend=lambda write, over: None,
-            ),
+            parking=parked(world),
             submit=lambda path, job: self.jobs.append(job),
             limits=Limits(**self.limits),
             boot=self.kernel,

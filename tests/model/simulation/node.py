@@ -16,7 +16,7 @@ from sync.intents import Intents
 from sync.lease import Lease
 from sync.limits import Limits
 from sync.names import is_ours
-from sync.parking import Parking
+from sync.parking import parked
 from sync.plan import Guard
 from sync.stores import Store
 from sync.stores.guarded import Guarded
@@ -182,8 +182,6 @@ class Life:
             intend=self.intents.add,
             note_upload=lambda path, note: self.engine.post(Noted(path, note)),
         )
-        parking = replace(reach, store=Parking(store, node.machine), permit=lambda: None, keeps_copies_here=False)
-        parking = replace(parking, intend=lambda write, over: None)
         self.engine = self.parts.engine(
             files=folder,
             store=store,
@@ -192,7 +190,7 @@ class Life:
             lease=self.lease,
             intents=self.intents,
             world=reach,
-            parking=parking,
+            parking=replace(parked(reach), keeps_copies_here=False),
             submit=self._submit,
             limits=Limits(workers=WORKERS, guard=Guard(files=12, ratio=0.5)),
             new_id=lambda: f"folder-{node.name}-{number}-{self.rng.randrange(10**6)}",
