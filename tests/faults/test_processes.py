@@ -229,3 +229,32 @@ def test_1_byte_per_second_stall(weed: S3Server, machines: Machines, tmp_path: P
         proxy.heal()
         machine.saved(90)
         assert body(machine, "a") == b"patience"
+
+
+def test_a_part_that_fails_for_good_is_sent_again_alone(weed: S3Server, machines: Machines, tmp_path: Path) -> None:
+    """Every attempt at one part fails: the next try sends what is missing, and reads nothing but that."""
+    prefix = f"part-{tmp_path.name}"
+    with proxied(weed, prefix) as (proxy, environ):
+        machine = machines(environ).start()
+        content = random.Random(6).randbytes(48 * 1024 * 1024)
+        refusal = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        proxy.faults = Faults(answer=refusal, when=f"PUT /lives/{prefix}/model.pt?partNumber=3".encode())
+        (machine.data / "model.pt").write_bytes(content)
+        until(lambda: proxy.hits >= 5, 60, machine.describe)
+        until(lambda: "A transfer failed" in machine.log.read_text(), 60, machine.describe)
+        read = file_bytes_read(machine)
+        proxy.heal()
+        machine.saved(60)
+        assert body(machine, "model.pt") == content
+        status = machine.status()
+        assert status is not None
+        assert status.requests["part"] - proxy.hits == 6, "each part arrived once"
+        assert "list_parts" not in status.requests
+        assert file_bytes_read(machine) - read < 20 * 1024 * 1024, "the file was hashed again"
+
+
+def file_bytes_read(machine: Machine) -> int:
+    """How much the process has read from files so far."""
+    assert machine.process is not None
+    lines = Path(f"/proc/{machine.process.pid}/io").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("rchar"))
