@@ -85,7 +85,7 @@ def test_a_modest_table_is_corrected_too(moto_server: S3Server) -> None:
     assert store.facts.etag_is_md5
 
 
-def test_a_versioned_bucket_makes_forbid_overwrite_void(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versioned_bucket_makes_forbid_overwrite_void(monkeypatch: pytest.MonkeyPatch) -> None:
     with dialect_server(OSS, versioned=True) as server:
         monkeypatch.setenv("http_proxy", server.proxy)
         store = S3Store(server.config("user"))
@@ -137,7 +137,7 @@ def test_the_documents_policy_lacks_only_the_rights_about_parts(monkeypatch: pyt
         assert capability.facts.writes is Writes.FULL
 
 
-def test_head_bucket_content_but_no_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_headbucket_ok_put_404(monkeypatch: pytest.MonkeyPatch) -> None:
     """OBS by path style: HeadBucket says 200, every PUT says 404."""
     with dialect_server(DIALECTS["obs"]) as server:
         monkeypatch.setenv("http_proxy", server.proxy)

@@ -29,14 +29,6 @@ sigterm_10s_with_2gb_dirty sigterm_twice sigkill_at_every_await node_vanish_then
 zombie_paused_1h_resumes lease_lost_by_network_partition_keep_editing state_db_lost state_db_corrupt
 foreign_writer_uploads_via_console both_edit_same_file edit_vs_delete replayed_same_seed_twice_identical_trace
 """
-# Some are a provider's matter, and their tests say it in their own words.
-TESTED_AS = {
-    "checksum_header_rejected_by_gateway": "no_request_is_chunked_and_each_write_carries_a_checksum",
-    "aws_chunked_rejected": "no_request_is_chunked_and_each_write_carries_a_checksum",
-    "versioned_bucket_makes_forbid_overwrite_void": "a_versioned_bucket_makes_forbid_overwrite_void",
-    "headbucket_ok_put_404": "head_bucket_content_but_no_writes",
-    "redirect_to_other_region": "an_aws_region_is_found_out_and_a_wrong_one_is_corrected",
-}
 CASES = NAMES.split()
 
 
@@ -53,4 +45,4 @@ def names(repository: Path) -> set[str]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_case_has_a_test(case: str, names: set[str]) -> None:
-    assert TESTED_AS.get(case, case) in names
+    assert case in names
