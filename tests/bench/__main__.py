@@ -117,8 +117,8 @@ class Bench:
             self.figures[name] = line_figure(title, unit, series)
 
     def million(self) -> None:
-        """One million files: only when asked for by name (about half an hour)."""
-        self.add(*scale.idle(self.work, self.bucket, 1_000_000, 120)[0])
+        """One million files."""
+        self.add(*scale.million(self.work, 20 if self.quick else 60, 100_000 if self.quick else 1_000_000))
 
     def shaped(self) -> None:
         """Saves and bulk transfer over slow and far lines."""

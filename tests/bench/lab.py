@@ -19,7 +19,10 @@ from sync.status import State, Status, write_status
 from tests.bench.peers import Bucket
 from tests.bench.processes import BIN, clean_environ, cpu_s
 from tests.bench.rows import Row, percentile
+from tests.support.browser import Browser
+from tests.support.healing import FIRST_CELL, healed_after_s, opened, replaced, typed_without_a_node
 from tests.support.jupyter import Client, Lab, Password, free_port, notebook, running_lab
+from tests.support.node import Node
 from tests.support.synced import Machine
 from tests.support.wait import until
 
@@ -34,6 +37,7 @@ def rows(work: Path, bucket: Bucket, *, quick: bool) -> list[Row]:
         weight(),
         pushed(work / "pushed", 10 if quick else 50),
         saves(work / "saves", 10 if quick else 40),
+        heals(work / "heals", 1 if quick else 5),
     ]
 
 
@@ -158,6 +162,42 @@ def saves(work: Path, count: int) -> Row:
         f"p50 {percentile(told, 0.5):.3f} s, p99 {percentile(told, 0.99):.3f} s",
         f"the same file found by the watcher: p50 {percentile(found, 0.5):.3f} s, p99 {percentile(found, 0.99):.3f} s",
         note="from the moment the save is answered",
+    )
+
+
+def heals(work: Path, count: int) -> Row:
+    """Two tabs, a node killed while one of them types, and a new node: until both show everything, by themselves."""
+    took = []
+    with Browser() as browser:
+        for number in range(count):
+            home = work / str(number)
+            environ = {"PREFLIGHT_STORE": f"file://{home}/bucket"}
+            first, second = Node(home / "first", environ), Node(home / "second", environ)
+            replaced(first, second)
+            with first:
+                first.wait_ready(120)
+                first.wait_saved(90)
+                first.browser().save("thesis.ipynb", notebook("start = 1"))
+                tabs = opened(browser, f"http://127.0.0.1:{first.port}", "thesis.ipynb")
+                tabs[0].click_through(FIRST_CELL)
+                tabs[0].do("keyboard.press", "End")
+                tabs[0].do("keyboard.type", " #one")
+                file = home / "bucket" / "thesis.ipynb"
+                until(lambda file=file: file.exists() and b"#one" in file.read_bytes(), 90)  # type: ignore[misc]
+                tabs[0].do("keyboard.type", " #mid-keystroke")
+                first.vanish()
+            typed_without_a_node(tabs[0], " #while-down")
+            with second:
+                took.append(healed_after_s(second, tabs, "start = 1 #one #mid-keystroke #while-down"))
+            for tab in tabs:
+                tab.do("close")
+    worst = max(took)
+    return Row(
+        "two open tabs healed by the next node",
+        "<= 10 s",
+        f"p50 {percentile(took, 0.5):.1f} s, worst {worst:.1f} s",
+        met=worst <= 10.0,
+        note=f"{count} nodes killed while a tab types; from the first answer of the new JupyterLab",
     )
 
 

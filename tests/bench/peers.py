@@ -96,6 +96,13 @@ def ours(folder: Path, bucket: Bucket, prefix: str, **extra: str) -> dict[str, s
     }
 
 
+def file_store(folder: Path, remote: Path) -> dict[str, str]:
+    """The environment of our own commands with a folder for a bucket."""
+    return clean_environ(
+        PREFLIGHT_STORE=f"file://{remote}", PREFLIGHT_DATA_DIR=str(folder), PREFLIGHT_STATE_DIR=f"{folder}.state"
+    )
+
+
 OURS = Tool("preflight-sync")
 BULK_TOOLS: tuple[Tool, ...] = (OURS, Tool("s5cmd"), Tool("rclone"), Tool("aws s3 sync"))
 

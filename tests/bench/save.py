@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,12 +76,18 @@ def edit_and_wait(client, bucket: Bucket, prefix: str, path: Path, folder: Path,
 @contextmanager
 def our_child(folder: Path, bucket: Bucket, prefix: str, **extra: str) -> Iterator[subprocess.Popen[bytes]]:
     """`preflight-sync run`, waited for until everything is saved; stopped by SIGTERM."""
-    environ = ours(folder, bucket, prefix, **extra)
+    with child_of(folder, ours(folder, bucket, prefix, **extra), 1_800) as child:
+        yield child
+
+
+@contextmanager
+def child_of(folder: Path, environ: Mapping[str, str], limit_s: float) -> Iterator[subprocess.Popen[bytes]]:
+    """The same in any environment; everything is saved within `limit_s` seconds or it is a `TimeoutError`."""
     state_dir = Path(environ["PREFLIGHT_STATE_DIR"])
     with Path(f"{folder}.log").open("wb") as log:
         child = subprocess.Popen([BIN / "preflight-sync", "run"], env=environ, stdout=log, stderr=log)
     try:
-        wait_saved(state_dir, 1_800, child)
+        wait_saved(state_dir, limit_s, child)
         yield child
     finally:
         child.send_signal(signal.SIGTERM)

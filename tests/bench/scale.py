@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +15,13 @@ from sync.disk import DiskFiles
 from sync.scan import Scanner
 from sync.state import Journal
 from sync.status import read_status
-from sync.tree import Entry
+from sync.stores.folder import version_of
+from sync.tree import Entry, Kind
 from sync.tree import Row as Known
-from tests.bench.peers import BULK_TOOLS, OURS, Bucket, Tool
-from tests.bench.processes import cpu_s, rss_bytes, run
+from tests.bench.peers import BULK_TOOLS, OURS, Bucket, Tool, file_store
+from tests.bench.processes import BIN, cpu_s, rss_bytes, run
 from tests.bench.rows import Row
-from tests.bench.save import edit_and_wait, make_tree, our_child, s3_client, wait_saved
+from tests.bench.save import child_of, edit_and_wait, make_tree, our_child, s3_client, wait_saved
 
 SYNC_PASSES = (Tool("rclone"), Tool("aws s3 sync"))
 
@@ -73,31 +76,72 @@ def idle(work: Path, bucket: Bucket, files: int, watch_s: float, saves: int = 10
     """What the child costs while nobody edits, and for one save; and what a peer's pass over the same tree costs."""
     folder = work / f"idle-{files}"
     make_tree(folder, files)
-    goal_bytes = 80e6 if files <= 100_000 else 300e6
     with our_child(folder, bucket, folder.name) as child:
-        before, began = cpu_s(child.pid), time.monotonic()
-        time.sleep(watch_s)
-        share = (cpu_s(child.pid) - before) / (time.monotonic() - began)
-        resident = rss_bytes(child.pid)
+        share, resident = _at_rest(child.pid, watch_s)
         client, before = s3_client(bucket), cpu_s(child.pid)
         for number in range(saves):
             notebook = folder / "d00000" / "thesis.ipynb"
             edit_and_wait(client, bucket, folder.name, notebook, folder, b"%d" % number * 4000, 60)
         one_save_s = (cpu_s(child.pid) - before) / saves
     memory, seconds = {OURS.name: resident / 1e6}, {OURS.name: one_save_s}
-    for tool in SYNC_PASSES if files <= 100_000 else ():
+    for tool in SYNC_PASSES:
         cost = run(*tool.push(folder, bucket, folder.name))
         memory[tool.name], seconds[tool.name] = cost.peak_bytes / 1e6, cost.cpu_s
     shutil.rmtree(folder)
     heaviest = ", ".join(f"{name} {mb:.0f} MB" for name, mb in memory.items() if name != OURS.name)
-    rows = [
+    rows = _idle_rows(files, resident, share, watch_s, 80e6, heaviest, "peers: the peak of one pass with nothing to do")
+    return rows, Growth(files, memory, seconds)
+
+
+def million(work: Path, watch_s: float, files: int = 1_000_000) -> list[Row]:
+    """What a child costs that starts again beside a journal of a million files.
+
+    Uploading them would take the server of the bench half an hour. So the bucket is a folder (`file://`) that gets the
+    files by hard links, and the journal is written as the uploads would have left it; the child then starts as
+    after any restart: it lists the whole bucket, compares, scans, and rests.
+    """
+    folder, remote = work / "million", work / "million-bucket"
+    folder.mkdir()
+    remote.mkdir()
+    environ = file_store(folder, remote)
+    subprocess.run([BIN / "preflight-sync", "flush"], env=environ, check=True, capture_output=True)
+    make_tree(folder, files)
+    for home in folder.glob("d*"):
+        shutil.copytree(home, remote / home.name, copy_function=os.link)
+    (path,) = Path(environ["PREFLIGHT_STATE_DIR"], "sync").glob("journal-*.sqlite")
+    journal = Journal.at(path)
+    for name, entry in _walk(Scanner(DiskFiles(folder, SystemClock()), journal)):
+        if entry.kind is Kind.FILE:
+            version = version_of((remote / name).stat())
+            journal.record(name, Known(entry, version, entry.size, hashlib.md5((folder / name).read_bytes()).digest()))
+    journal.commit()
+    journal.close()
+    with child_of(folder, environ, 3_600) as child:
+        status = read_status(Path(environ["PREFLIGHT_STATE_DIR"]))
+        if status is None or status.files < files:
+            raise RuntimeError(f"the child does not know its {files:,} files: {status}")
+        share, resident = _at_rest(child.pid, watch_s)
+    return _idle_rows(files, resident, share, watch_s, 300e6, "", "bucket: file://, started beside its journal")
+
+
+def _at_rest(pid: int, watch_s: float) -> tuple[float, float]:
+    """Share of a core over `watch_s` seconds, and bytes resident after them."""
+    before, began = cpu_s(pid), time.monotonic()
+    time.sleep(watch_s)
+    return (cpu_s(pid) - before) / (time.monotonic() - began), rss_bytes(pid)
+
+
+def _idle_rows(
+    files: int, resident: float, share: float, watch_s: float, goal_bytes: float, peers: str, note: str
+) -> list[Row]:
+    return [
         Row(
             f"idle, {files:,} files: memory",
             f"<= {goal_bytes / 1e6:.0f} MB RSS",
             f"{resident / 1e6:.0f} MB",
-            heaviest,
+            peers,
             met=resident <= goal_bytes,
-            note="peers: the peak of one pass with nothing to do",
+            note=note,
         ),
         Row(
             f"idle, {files:,} files: CPU",
@@ -107,7 +151,6 @@ def idle(work: Path, bucket: Bucket, files: int, watch_s: float, saves: int = 10
             note=f"over {watch_s:.0f} s",
         ),
     ]
-    return rows, Growth(files, memory, seconds)
 
 
 def rescan(work: Path, files: int) -> Row:
