@@ -221,6 +221,7 @@ class Launch:
         view = loop.run()
         watch.stop()
         desk.stop()
+        plan.close()
         log.info("everything has stopped", extra={"exit_code": self.exit_code})
         self.face.say(last_words(self.board.last_sync(), view.child("sync").status))
         return self.exit_code

@@ -82,6 +82,11 @@ class Plan:
         self.warnings = self._lab.warnings
         self.url = self._lab.url
 
+    def close(self) -> None:
+        """Nothing runs any more."""
+        if self._lab is not None and self._lab.lodging is not None:
+            self._lab.lodging.leave()
+
     @property
     def store_variables(self) -> str:
         """The variables that say where the folder is saved and by whose leave, for messages about refusals."""

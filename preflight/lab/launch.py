@@ -19,6 +19,7 @@ from preflight.lab import kernels
 from preflight.lab.config import Places, page_config, server_config, setting_overrides, startup_script
 from preflight.lab.environment import lab_environ
 from preflight.lab.settings import KernelCredentials, LabSettings, Secret
+from preflight.lodging import Lodging, clear_abandoned
 from preflight.processes import console_script
 
 __all__ = ["KernelCredentials", "LabLaunch", "LabSettings", "Secret", "places_of", "prepare"]
@@ -27,6 +28,7 @@ __all__ = ["KernelCredentials", "LabLaunch", "LabSettings", "Secret", "places_of
 LONGEST_RUNTIME = 55
 HASH_DEADLINE_S = 30.0  # 0.3 s when idle; nodes start busy
 HERE = Path(__file__).resolve().parent
+TMP = Path("/tmp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,12 @@ class LabLaunch:
     url: str
     generated_password: str | None
     warnings: tuple[str, ...]
+    lodging: Lodging | None = None  # in /tmp, where the state folder's name is too long for sockets
+
+
+def prefix() -> str:
+    """Of the names of runtime folders in /tmp."""
+    return f"preflight-lab-{os.getuid()}-"
 
 
 def places_of(state_dir: Path) -> Places:
@@ -47,7 +55,7 @@ def places_of(state_dir: Path) -> Places:
     runtime = lab / "run"
     if len(os.fsencode(runtime)) > LONGEST_RUNTIME:
         digest = hashlib.sha256(os.fsencode(lab)).hexdigest()[:12]
-        runtime = Path("/tmp") / f"preflight-lab-{os.getuid()}-{digest}"
+        runtime = TMP / f"{prefix()}{digest}"
     return Places(
         config=lab / "config",
         share=lab / "share",
@@ -72,6 +80,10 @@ def prepare(settings: LabSettings, environ: Mapping[str, str]) -> LabLaunch:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     for folder in (places.config, places.config / "labconfig", places.share, places.runtime, places.rtc):
         _private(folder)
+    lodging = None
+    if places.runtime.parent == TMP:
+        clear_abandoned(TMP, prefix())
+        lodging = Lodging.take(places.runtime)
 
     generated = None
     if settings.password is None:
@@ -119,6 +131,7 @@ def prepare(settings: LabSettings, environ: Mapping[str, str]) -> LabLaunch:
         url=f"http://localhost:{settings.port}/lab",
         generated_password=generated,
         warnings=tuple(warnings),
+        lodging=lodging,
     )
 
 
