@@ -5,6 +5,7 @@ Every trait here answers a measured defect of the defaults; `docs/lab.md` says w
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +102,8 @@ def server_config(
             "kernel_python": str(kernel_python),
             "folder_requirements": settings.folder_requirements,
             "has_store": bool(settings.identity),
+            # What a browser kept for one folder must never come into another that is served at the same address.
+            "folder": hashlib.sha256((settings.identity or str(settings.data_dir)).encode()).hexdigest()[:16],
             "rtc": str(places.rtc),
             "signatures": str(places.share / SIGNATURES),
             "confine": settings.kernel_credentials is not KernelCredentials.INHERIT,

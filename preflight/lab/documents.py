@@ -144,7 +144,7 @@ class Documents:
 
     def before_save(self, path: str, content: object) -> History | None:
         """What to write before `content` is saved at `path`; None when it is not an open shared document."""
-        room = next((room for room in self._rooms() if _path_of(room) == path.strip("/")), None)
+        room = next((room for room in self._rooms() if path_of(room) == path.strip("/")), None)
         if room is None or not _is_by_room():
             return None
         file_format, file_type, file_id = str(room.room_id).split(":", 2)
@@ -156,6 +156,10 @@ class Documents:
         history = History(file_id, path.strip("/"), file_format, file_type, prints, update)
         self._known[file_id] = history
         return history
+
+    def history_at(self, path: str) -> History | None:
+        """The history that is on record for a path in the folder."""
+        return next((one for one in self._known.values() if one.path == path.strip("/")), None)
 
     def write(self, history: History) -> None:
         """Off the event loop. A history that cannot be written costs the save nothing."""
@@ -193,7 +197,7 @@ def _is_by_room() -> bool:
     return str(getattr(coroutine, "__qualname__", "")).startswith("FileLoader.")
 
 
-def _path_of(room: Any) -> str | None:
+def path_of(room: Any) -> str | None:
     """The room's file; None for rooms without one, or whose file is gone."""
     file = getattr(room, "_file", None)
     try:

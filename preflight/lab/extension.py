@@ -7,6 +7,7 @@ and everything that changes something needs the XSRF token too (Jupyter's own ru
 from __future__ import annotations
 
 import atexit
+import functools
 import json
 import os
 from pathlib import Path
@@ -56,6 +57,7 @@ class Desk:
         self.has_store = has_store
         self._is_shipped = False
         self._stamp: object = None
+        self.documents = {"session": "", "folder": ""}  # of the collaboration, where it is on
         self._gpu: dict[str, Any] | None = None
         self._gpu_at_s: float | None = None
 
@@ -94,6 +96,7 @@ class Desk:
             "gpus": await self._gpus(),
             "disk": snapshot.disk(self.data_dir),
             "packages": self.packages(),
+            "documents": self.documents,
         }
 
     async def _gpus(self) -> list[dict[str, Any]]:
@@ -166,12 +169,6 @@ class Act(APIHandler):  # type: ignore[misc]
         self.finish(json.dumps(await self.desk.act(errand), default=str))
 
 
-def _rooms(serverapp: Any) -> list[Any]:
-    """The shared documents that are open right now."""
-    apps = serverapp.extension_manager.extension_apps.get("jupyter_server_ydoc", ())
-    return [room for app in apps for room in app.ywebsocket_server.rooms.values()]
-
-
 def _jupyter_server_extension_points() -> list[dict[str, object]]:
     return [{"module": "preflight.lab.extension"}]
 
@@ -199,7 +196,14 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
     )
     bell = Bell(desk.data_dir, state_dir)
     if config.get("collaboration"):
-        serverapp.contents_manager.documents = Documents(desk.data_dir, lambda: _rooms(serverapp), bell.ring_file)
+        from preflight.lab.sessions import Bring, Sessions, rooms_of  # the libraries load only where they are used
+
+        rooms = functools.partial(rooms_of, serverapp)
+        serverapp.contents_manager.documents = Documents(desk.data_dir, rooms, bell.ring_file)
+        rtc = Path(config["rtc"]) if config.get("rtc") else None
+        sessions = Sessions(serverapp, desk.data_dir, state_dir, rtc)
+        desk.documents = {"session": sessions.current, "folder": str(config.get("folder") or "")}
+        serverapp.web_app.add_handlers(".*$", [(url_path_join(root, "bring"), Bring, {"sessions": sessions})])
 
     async def heard(logger: object, schema_id: str, data: dict[str, Any]) -> None:
         if data.get("action") in WRITES:
@@ -218,6 +222,7 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
             IOLoop.current().run_in_executor(None, keeper.begin)
         if desk.changed():
             data = {"sync": json.loads(json.dumps(desk.sync(), default=str)), "packages": desk.packages()}
+            data["documents"] = desk.documents
             serverapp.event_logger.emit(schema_id=SCHEMA_ID, data=data)
 
     PeriodicCallback(look, LOOK_EVERY_S * 1000).start()

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 MISSED_WITHIN_S = 60.0  # the two uploads of one save, with retries in between
 KEPT_S = 14 * 86400.0
 COPIES = "copies.json"
+DROPPED = "dropped.json"
 MARK = "The node that ran this cell vanished before it had finished. Run it again.\n"
 
 
@@ -77,6 +78,7 @@ class Restored:
 
     fates: dict[str, Fate]  # by path
     copies: dict[str, str]  # path -> its conflict copy, both in the folder
+    prints: dict[str, tuple[str, ...]]  # by path: what was ever saved of the documents that start anew
 
 
 def restore_documents(data_dir: Path, rtc_dir: Path) -> Restored:
@@ -86,6 +88,7 @@ def restore_documents(data_dir: Path, rtc_dir: Path) -> Restored:
     """
     fates: dict[str, Fate] = {}
     copies: dict[str, str] = {}
+    prints: dict[str, tuple[str, ...]] = {}
     kept: list[tuple[History, Doc]] = []
     known: list[History] = []
     try:
@@ -98,6 +101,8 @@ def restore_documents(data_dir: Path, rtc_dir: Path) -> Restored:
                 log.warning("a shared document is broken", extra={"path": history.path, "why": str(broken)})
                 document, found, copy = None, Fate.BROKEN, None
             fates[history.path] = found
+            if found in STARTS_ANEW:
+                prints[history.path] = history.prints
             if copy is not None:
                 copies[history.path] = copy.relative_to(data_dir).as_posix()
             if found is not Fate.GONE:
@@ -118,7 +123,7 @@ def restore_documents(data_dir: Path, rtc_dir: Path) -> Restored:
     if STARTS_ANEW.intersection(fates.values()):
         # Old tabs must not merge what they hold with what they do not know: the server asks them to reload.
         (data_dir / FOLDER / "sessions.json").unlink(missing_ok=True)
-    return Restored(fates, copies)
+    return Restored(fates, copies, prints)
 
 
 def forget_old(data_dir: Path) -> None:
@@ -143,7 +148,7 @@ def _restore_one(
     content = shared.get()
     kept_at = folder_of(data_dir) / f"{history.file_id}{SUFFIX}"
     try:
-        on_disk: str | None = fingerprint(_read(path, history.type))
+        on_disk: str | None = fingerprint(read_content(path, history.type))
         apart_s = path.stat().st_mtime - kept_at.stat().st_mtime
     except FileNotFoundError:
         on_disk, apart_s = None, 0.0
@@ -160,7 +165,7 @@ def _restore_one(
         update = document.get_update()
         prints = (*history.prints, fingerprint(content))
         write_history(data_dir, History(history.file_id, history.path, history.format, history.type, prints, update))
-        _write(path, content, history.type)
+        write_content(path, content, history.type)
     if history.type == "notebook":
         _sign_trusted(path, content)
     return document, found, copy
@@ -202,12 +207,14 @@ def store_path(history: History) -> str:
     return f".{history.type}:{history.file_id}.y"
 
 
-def _read(path: Path, kind: str) -> object:
+def read_content(path: Path, kind: str) -> object:
+    """A notebook or a text as its document gives it. Raises OSError and ValueError."""
     text = path.read_text(encoding="utf-8")
     return nbformat.reads(text, as_version=4) if kind == "notebook" else text
 
 
-def _write(path: Path, content: Any, kind: str) -> None:
+def write_content(path: Path, content: Any, kind: str) -> None:
+    """Whole, without what a server adds to the cells. Raises OSError."""
     if kind == "notebook":
         notebook = nbformat.from_dict(content)
         for cell in notebook.cells:
@@ -263,6 +270,7 @@ def at_start(data_dir: str, rtc_dir: str) -> None:
     """
     restored = restore_documents(Path(data_dir), Path(rtc_dir))
     (Path(rtc_dir) / COPIES).write_text(json.dumps(restored.copies))
+    (Path(rtc_dir) / DROPPED).write_text(json.dumps(restored.prints))
 
 
 def copies_of(rtc_dir: Path) -> dict[str, str]:
@@ -270,4 +278,12 @@ def copies_of(rtc_dir: Path) -> dict[str, str]:
     try:
         return {str(path): str(copy) for path, copy in json.loads((rtc_dir / COPIES).read_text()).items()}
     except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def dropped_prints(rtc_dir: Path) -> dict[str, tuple[str, ...]]:
+    """Fingerprints of what was ever saved of the documents whose history the last start dropped, by path."""
+    try:
+        return {str(path): tuple(map(str, all_)) for path, all_ in json.loads((rtc_dir / DROPPED).read_text()).items()}
+    except (OSError, ValueError, AttributeError, TypeError):
         return {}

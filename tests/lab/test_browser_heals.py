@@ -9,12 +9,14 @@ import pytest
 
 from preflight.lab.generation import MARK
 from tests.support.browser import Browser
+from tests.support.healing import FIRST_CELL, healed_after_s, kept, opened, replaced, typed_without_a_node
 from tests.support.moto import S3Server, stored
 from tests.support.node import Node, notebook
 from tests.support.wait import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 BUCKET = "browser"
+EDITOR = ".jp-FileEditor .cm-content"
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 BUSY = "import time\nprint('be' + 'gun', flush=True)\ntime.sleep(600)"
 
@@ -25,11 +27,11 @@ def cells(path: Path) -> list[str]:
 
 
 def test_open_tabs_heal_on_the_next_node(browser: Browser, server: S3Server, tmp_path: Path) -> None:
+    """How soon they do is printed, and judged by `make bench`: 10 s from the moment the new JupyterLab answers."""
     environ = server.environ(f"{BUCKET}/moving")
     first = Node(tmp_path / "first", environ)
     second = Node(tmp_path / "second", environ)
-    second.port = first.port
-    second.environ["PREFLIGHT_PORT"] = str(first.port)
+    replaced(first, second)
     root = f"http://127.0.0.1:{first.port}"
     with first:
         first.wait_ready(120)
@@ -37,38 +39,45 @@ def test_open_tabs_heal_on_the_next_node(browser: Browser, server: S3Server, tmp
         body = notebook("start = 1", BUSY)
         body["metadata"] = KERNEL
         first.browser().save("thesis.ipynb", body)
-        one = browser.open()
-        one.log_in(root, path="/lab/tree/thesis.ipynb")
-        two = one.tab()
-        two.do("goto", f"{root}/lab/tree/thesis.ipynb")
-        for tab in (one, two):
-            tab.ready()
-            tab.wait(".jp-Notebook .cm-content", timeout_s=90)
-            tab.do("waitForTimeout", 1500)
-            tab.dismiss()
+        first.browser().save("note.txt", "begun", "file")
+        one, two = opened(browser, root, "thesis.ipynb")
+        note = one.tab()
+        note.do("goto", f"{root}/lab/tree/note.txt")
+        note.ready()
+        note.click_through(EDITOR)
         one.wait('.jp-Toolbar-kernelName:has-text("Python 3")', timeout_s=90)
-        one.click(".jp-Notebook .jp-Cell:nth-child(2) .cm-content")
+        one.click_through(".jp-Notebook .jp-Cell:nth-child(2) .cm-content")
         one.do("keyboard.press", "Shift+Enter")
         until(lambda: b"begun" in stored(server, BUCKET, "moving/thesis.ipynb"), 60, first.output)
-        one.click(".jp-Notebook .cm-content >> nth=0")
+        one.click_through(FIRST_CELL)
         one.do("keyboard.press", "End")
         one.do("keyboard.type", " #one")
         until(lambda: b"#one" in stored(server, BUCKET, "moving/thesis.ipynb"), 90)
         one.do("keyboard.type", " #mid-keystroke")
         first.vanish()
-    one.wait(".jp-Dialog", timeout_s=90)  # "Server Connection Error"
-    one.click_through(".jp-Notebook .cm-content >> nth=0")
-    one.do("keyboard.press", "End")
-    one.do("keyboard.type", " #while-down")
+    typed_without_a_node(one, " #while-down")
+    note.click_through(EDITOR)
+    note.do("keyboard.press", "Control+End")
+    note.do("keyboard.insertText", " #then loaded anew")
+    until(lambda: kept(note, "#then loaded anew") == ["note.txt"], 60)
+    note.do("close")
     with second:
-        second.wait_ready(120)
-        path = second.folder / "thesis.ipynb"
         wanted = "start = 1 #one #mid-keystroke #while-down"
+        took_s = healed_after_s(second, (one, two), wanted)
+        print(f"both tabs healed {took_s:.1f} s after the new JupyterLab answered")
+        path = second.folder / "thesis.ipynb"
         until(lambda: cells(path)[:2] == [wanted, BUSY], 90, lambda: f"{cells(path)}\n{second.output()[-1500:]}")
         for tab in (one, two):
             tab.dismiss()
-            until(lambda tab=tab: tab.text(".jp-Notebook .cm-content >> nth=0") == wanted, 90)  # type: ignore[misc]
             assert "/login" not in tab.evaluate("location.href"), "nobody has to log in again"
         assert MARK.strip() in one.text(".jp-Notebook"), "the cell that ran when the node vanished says so"
         one.screenshot("lab-healed")
         until(lambda: wanted.encode() in stored(server, BUCKET, "moving/thesis.ipynb"), 90)
+        # A page that was closed or loaded anew meanwhile: the history goes on here, so its text is merged, not copied.
+        again = note.tab()
+        again.do("goto", f"{root}/lab")
+        again.ready()
+        merged = b"begun #then loaded anew"
+        until(lambda: stored(server, BUCKET, "moving/note.txt") == merged, 90, second.output)
+        assert not list(second.folder.glob("*conflict*"))
+        until(lambda: kept(again) == [], 90)

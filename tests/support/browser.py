@@ -100,8 +100,10 @@ class Page:
 
     def dismiss(self) -> None:
         """Close every dialog that is open (a kernel to choose, a connection that was lost)."""
+        patience = '.jp-Dialog button:has-text("Continue waiting")'  # a document that loads slowly; the last is "Retry"
         while self.do("isVisible", ".jp-Dialog"):
-            self.do("click", ".jp-Dialog .jp-Dialog-button >> nth=-1")
+            last = ".jp-Dialog .jp-Dialog-button >> nth=-1"
+            self.do("click", patience if self.do("isVisible", patience) else last)
             self.do("waitForTimeout", 200)
 
     def click_through(self, selector: str, tries: int = 60) -> None:

@@ -83,6 +83,13 @@ export interface Gauge {
   readonly ratio: number | null;
 }
 
+export interface Documents {
+  /** Of the server's process; "" where documents are not shared. */
+  readonly session: string;
+  /** Which folder is served here. */
+  readonly folder: string;
+}
+
 export interface Snapshot {
   readonly sync: SyncSeen;
   readonly report: Report | null;
@@ -90,6 +97,7 @@ export interface Snapshot {
   readonly disk: Space;
   readonly gpus: readonly Gauge[];
   readonly packages: Packages | null;
+  readonly documents: Documents;
 }
 
 export interface Answer {

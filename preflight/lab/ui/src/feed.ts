@@ -4,7 +4,7 @@ import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection, type ServiceManager } from '@jupyterlab/services';
 import { Signal, type ISignal } from '@lumino/signaling';
 
-import type { Answer, Packages, Snapshot, SyncSeen } from './facts';
+import type { Answer, Documents, Packages, Snapshot, SyncSeen } from './facts';
 import type { Tone } from './words';
 
 export interface Said {
@@ -21,7 +21,7 @@ const TICK_MS = 1000;
 
 export class Feed {
   constructor(private readonly services: ServiceManager.IManager) {
-    void this.refresh();
+    this.first = this.refresh();
     void this.listen();
     window.setInterval(() => this._changed.emit(), TICK_MS);
     window.setInterval(() => {
@@ -31,6 +31,9 @@ export class Feed {
       }
     }, REFRESH_MS);
   }
+
+  /** Resolves when the first question was answered, or was not. */
+  readonly first: Promise<void>;
 
   /** Whether somebody looks at the slow facts. */
   watched = false;
@@ -51,6 +54,10 @@ export class Feed {
     return this._packages;
   }
 
+  get documents(): Documents | null {
+    return this._documents;
+  }
+
   get connected(): boolean {
     return this._connected;
   }
@@ -64,7 +71,7 @@ export class Feed {
     try {
       const snapshot = (await this.request('snapshot')) as Snapshot;
       this._snapshot = snapshot;
-      this.hear(snapshot.sync, snapshot.packages);
+      this.hear(snapshot.sync, snapshot.packages, snapshot.documents);
     } catch {
       this._connected = false;
       this._changed.emit();
@@ -90,6 +97,17 @@ export class Feed {
     }
   }
 
+  /** Give the server a document as this page holds it; null when that did not work. */
+  async bring(query: string, update: Uint8Array): Promise<unknown> {
+    try {
+      const headers = { 'Content-Type': 'application/octet-stream' };
+      return await this.request(`bring?${query}`, { method: 'POST', headers, body: update as BodyInit });
+    } catch (error) {
+      console.warn('What this page held was not taken', error);
+      return null;
+    }
+  }
+
   private async request(path: string, init: RequestInit = {}): Promise<unknown> {
     const settings = this.services.serverSettings;
     const url = URLExt.join(settings.baseUrl, 'preflight/api', path);
@@ -103,12 +121,17 @@ export class Feed {
   private async listen(): Promise<void> {
     for await (const event of this.services.events.stream) {
       if (event.schema_id === STATUS_EVENT) {
-        this.hear(event['sync'] as unknown as SyncSeen, (event['packages'] ?? null) as unknown as Packages | null);
+        this.hear(
+          event['sync'] as unknown as SyncSeen,
+          (event['packages'] ?? null) as unknown as Packages | null,
+          event['documents'] as unknown as Documents
+        );
       }
     }
   }
 
-  private hear(sync: SyncSeen, packages: Packages | null): void {
+  private hear(sync: SyncSeen, packages: Packages | null, documents: Documents): void {
+    this._documents = documents;
     this._sync = sync;
     this._packages = packages;
     this._heardAt = performance.now();
@@ -120,6 +143,7 @@ export class Feed {
   private _snapshot: Snapshot | null = null;
   private _sync: SyncSeen | null = null;
   private _packages: Packages | null = null;
+  private _documents: Documents | null = null;
   private _heardAt = performance.now();
   private _connected = true;
   private _said: Said | null = null;

@@ -4,6 +4,7 @@ import { IDefaultFileBrowser } from '@jupyterlab/filebrowser';
 import { IStatusBar } from '@jupyterlab/statusbar';
 
 import { Feed } from './feed';
+import { Keeping } from './keeping';
 import { markFiles } from './marks';
 import { icon, Panel } from './panel';
 import { StatusItem } from './statusitem';
@@ -29,6 +30,7 @@ function activate(
 ): void {
   const { commands, serviceManager } = app;
   const feed = new Feed(serviceManager);
+  const keeping = new Keeping(app, feed);
   const show = (): void => shell?.activateById('preflight-panel');
 
   commands.addCommand(COMMANDS.show, { label: 'Show What Is Saved', icon, execute: show });
@@ -51,7 +53,8 @@ function activate(
     markFiles(browser, feed);
   }
   window.addEventListener('beforeunload', event => {
-    if (words(feed.sync, feed.sinceS, feed.connected).unsaved) {
+    const isUnsaved = words(feed.sync, feed.sinceS, feed.connected).unsaved || (!feed.connected && keeping.hasUnsaved);
+    if (isUnsaved && !keeping.isLeaving) {
       event.preventDefault();
     }
   });

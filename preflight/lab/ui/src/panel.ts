@@ -107,10 +107,10 @@ export class Panel extends Widget {
       element('div', { cls: 'pf-row' }, button('Save everything now', this.doings.flush)),
       status ? facts([
         ['Bucket', status.store || 'none'],
-        ['In it', `${count(status.files, 'file')}, ${bytes(status.bytes)}`],
+        ['Holds', `${count(status.files, 'file')}, ${bytes(status.bytes)}`],
         ['Sent', bytes(status.bytes_sent)],
         ['Received', bytes(status.bytes_received)],
-        ['Requests', `${total.toLocaleString('en')}${asked.length ? ` (${asked.map(([verb, n]) => `${n} ${verb}`).join(', ')})` : ''}`],
+        ['Requests', `${total.toLocaleString('en')}${asked.length ? ` (${asked.map(([verb, n]) => `${n.toLocaleString('en')} ${verb}`).join(', ')})` : ''}`],
         ['Costs about', cost(status.cost_usd)]
       ]) : null,
       ...this.pending(status?.pending ?? []),
@@ -154,7 +154,7 @@ export class Panel extends Widget {
     }
     return [
       element('h3', {}, `Conflicts: ${found.length}`),
-      element('p', {}, 'Somebody else changed the same file. Both versions are here; nothing was overwritten.'),
+      element('p', {}, 'The same file was changed in two places. Both versions are here; nothing was overwritten.'),
       ...found.map(row => this.conflict(row))
     ];
   }
@@ -166,8 +166,8 @@ export class Panel extends Widget {
     return element(
       'div',
       { cls: 'pf-card', role: 'group', label: `Conflict: ${path}` },
-      element('div', {}, this.link(path)),
-      element('div', {}, this.link(copy)),
+      version('First', this.link(path)),
+      version('Second', this.link(copy)),
       element(
         'div',
         { cls: 'pf-row' },
@@ -311,6 +311,10 @@ export class Panel extends Widget {
   private readonly parts = new Map<string, HTMLElement>(
     ['held', 'conflicts', 'saving', 'packages', 'now', 'trash', 'node'].map(name => [name, element('section', { cls: `pf-${name}` })])
   );
+}
+
+function version(name: string, link: HTMLElement): HTMLElement {
+  return element('div', { cls: 'pf-version' }, element('small', {}, name), link);
 }
 
 /** Of deletes that are held back: a sample; the count says how many. */

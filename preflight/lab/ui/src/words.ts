@@ -91,7 +91,7 @@ export function words(seen: SyncSeen | null, sinceS: number, connected: boolean)
       }
       if (status.conflicts.length > 0) {
         const met = count(status.conflicts.length, 'conflict');
-        return say('warn', `${savedAt(status.last_durable_at, status.updated_at, age)}; ${met}`, 'Two versions of a file: open the panel and keep one.', false);
+        return say('warn', `${savedAt(status.last_durable_at, status.updated_at, age)}; ${met}`, 'Two versions of a file: keep one of them, in the panel.', false);
       }
       return say('ok', savedAt(status.last_durable_at, status.updated_at, age), '', false);
     case 'saving':
@@ -113,7 +113,7 @@ export function words(seen: SyncSeen | null, sinceS: number, connected: boolean)
       return say(
         'warn',
         pending ? waiting : `Saved; ${count(status.held_count, 'delete')} held back`,
-        `${status.why || 'Many files vanished at once'}. Open the panel and release the deletes if you meant it.`,
+        `${status.why || 'Many files vanished at once'}. Release the deletes in the panel if you meant them.`,
         pending
       );
     case 'fenced':
