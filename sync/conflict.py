@@ -11,11 +11,11 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sync.errors import NotFound, PreconditionFailed, Transient, Unsupported
+from sync.errors import Contended, NotFound, PreconditionFailed, Transient, Unsupported
 from sync.fetch import bring
 from sync.names import conflict_path, key_of
 from sync.same import find_ours, is_same, md5_of, same_marks
-from sync.stores import ABSENT, ObjectInfo, Precondition, only_over
+from sync.stores import ABSENT, ANY, ObjectInfo, Precondition, only_over
 from sync.tree import Doubt, Row
 from sync.work import Copy, Task, World
 
@@ -34,10 +34,12 @@ def resolve(task: Task, body: bytes, digest: bytes, meta: Mapping[str, str], wor
     """Get `body` to its name without losing what is there.
 
     Raises:
-        Transient: the object kept changing under us; the next round tries again.
+        Contended: the object kept changing under us.
+        Unsupported: the key of a folder has a content, which no folder can keep beside it.
     """
     key = key_of(task.path)
     copies: list[Copy] = []
+    refused = ""  # the version that the server named and then did not know
     for _ in range(ROUNDS):
         try:
             info = world.store.head(key)
@@ -48,18 +50,24 @@ def resolve(task: Task, body: bytes, digest: bytes, meta: Mapping[str, str], wor
                 same = is_same(world, key, info, len(body), digest)
                 if same and same_marks(info, meta, ("mode", "mtime", "symlink")):
                     return Resolved(info, tuple(copies))
+                if key.endswith("/") and info.size:
+                    raise Unsupported("Its key in the bucket has a content of its own; that stays", where=key)
                 if not (same or key.endswith("/") or find_ours(world, key, info, task.ours)):
                     world.confirm()
                     copies.append(preserve(task, info, world))
             except (NotFound, PreconditionFailed):
                 continue
             only_if = only_over(info.version)
+            if info.version == refused and key.endswith("/"):
+                # SeaweedFS shows the folder that a deleted file leaves, but compares with it as if it were not there.
+                only_if = ANY  # over nothing: it has no content
+            refused = info.version
         world.permit()
         try:
             return Resolved(world.store.put(key, body, meta=meta, only_if=only_if), tuple(copies))
         except PreconditionFailed:
             continue
-    raise Transient("The object keeps changing", where=key)
+    raise Contended("The object keeps changing in the bucket", where=key)
 
 
 def preserve(task: Task, info: ObjectInfo, world: World) -> Copy:

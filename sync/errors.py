@@ -36,6 +36,12 @@ class Throttled(Transient):
         self.after_s = after_s
 
 
+class Contended(SyncError):
+    """Each look at this one object finds another version than the write after it: others are not concerned."""
+
+    exit_code = 3
+
+
 class NotFound(SyncError):
     """The object does not exist. A 403 is never this (least-privilege policies answer 403 for both)."""
 

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from sync.conflict import preserve
-from sync.errors import NotFound, PreconditionFailed, SyncError, Transient, Unstable
+from sync.errors import Contended, NotFound, PreconditionFailed, SyncError, Transient, Unstable
 from sync.files import Reading
 from sync.lease import Unconfirmed
 from sync.looks import meta_of, same_looks
@@ -201,7 +201,7 @@ def _publish(
                 world.confirm()
                 copies.append(preserve(task, info, world))
             only_if = only_over(info.version)
-    raise Transient("The object keeps changing", where=key)
+    raise Contended("The object keeps changing in the bucket", where=key)
 
 
 def _wait_for_permit(world: World) -> None:

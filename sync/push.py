@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from sync import settle
 from sync.conflict import Resolved, resolve
 from sync.disk import classified
-from sync.errors import NotFound, PreconditionFailed, SyncError, Unstable, Unsupported
+from sync.errors import Contended, NotFound, PreconditionFailed, SyncError, Unstable, Unsupported
 from sync.files import Reading
 from sync.large import send_large
 from sync.looks import meta_of, same_looks
@@ -45,7 +45,7 @@ def upload(task: Task, world: World) -> Outcome:
         return (
             Failed(task.path, known) if known else Unsaveable(task.path, f"The file cannot be read: {error.strerror}")
         )
-    except Unsupported as error:
+    except (Contended, Unsupported) as error:
         return Unsaveable(task.path, str(error))
     except SyncError as error:
         return Failed(task.path, error, tuple(task.sent))

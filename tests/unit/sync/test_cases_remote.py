@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from sync.errors import Denied, LeaseLost, Misconfigured, Throttled, Transient
+from sync.errors import Denied, LeaseLost, Misconfigured, PreconditionFailed, Throttled, Transient
 from sync.lease import Lease
 from sync.names import LEASE
 from sync.status import State
-from sync.stores import Writes
+from sync.stores import ObjectInfo, Writes
 from tests.support.rig import Died, Rig
 from tests.support.synced import tree_of
 
@@ -566,3 +566,45 @@ def test_sigkill_at_every_await(tmp_path: Path, side: str) -> None:
         assert {k: rig.object(k) for k in rig.objects()} == {k: v.encode() for k, v in edits.items()}, number
         assert rig.status().conflicts == ()
     raise AssertionError("the scenario never ended")
+
+
+def test_a_folder_whose_key_has_a_content_takes_nothing_from_it(rig: Rig) -> None:
+    """Somebody wrote an object `d/` with a content: no empty folder replaces that, and people are told."""
+    shadow = {"d/": ObjectInfo("d/", 5, '"theirs"', 0.0)}
+    rig.sync()
+    original = rig.store.inner.head
+    rig.store.inner.head = lambda key: shadow.get(key) or original(key)  # type: ignore[method-assign]
+
+    def refuse(key: str) -> None:
+        assert rig.store.count("put") < 20
+        if key == "d/":
+            raise PreconditionFailed("it is there")
+
+    rig.store.before["put"] = refuse
+    (rig.data / "d").mkdir()
+    rig.engine.rescan()
+    rig.work(until=lambda: "d/" in rig.engine.problems)
+    assert "content of its own" in rig.engine.problems["d/"]
+    assert rig.engine.outage is None
+
+
+def test_an_object_that_keeps_changing_holds_up_nothing_else(rig: Rig) -> None:
+    rig.sync()
+
+    def change(key: str) -> None:
+        if key == "a":
+            rig.foreign("a", f"theirs {len(rig.store.log)}")
+
+    rig.store.before["put"] = change
+    rig.write("a", "mine")
+    rig.engine.rescan()
+    rig.work(until=lambda: "a" in rig.engine.problems)
+    assert "keeps changing" in rig.engine.problems["a"]
+    assert rig.engine.outage is None
+    rig.write("b", "b")
+    rig.engine.rescan()
+    rig.work(until=lambda: rig.object("b") == b"b")
+    rig.store.before.clear()
+    rig.sync()
+    assert rig.object("a") == b"mine"
+    assert "a" not in rig.engine.problems
