@@ -46,7 +46,7 @@ FOLDER = (
     Variable("PREFLIGHT_GUARD_RATIO", "0.5", "… and more than this share of all files"),
     Variable("PREFLIGHT_GUARD_RELEASE_S", "86400", "held deletes go ahead after this time (the trash keeps the files)"),
     Variable("PREFLIGHT_SYNC_BANDWIDTH_BYTES_PER_S", "0", "limit of uploads; 0 is none"),
-    Variable("PREFLIGHT_SYNC_WORKERS", "16", "transfers at once"),
+    Variable("PREFLIGHT_SYNC_WORKERS", "48", "transfers at once"),
 )
 CLOUDS = (
     Variable("AWS_S3_BUCKET_FOLDER", "", "`bucket/folder` on S3 or a compatible"),

@@ -149,8 +149,8 @@ class Agenda:
     def hurry(self, now_s: float) -> None:
         """A flush: everything is due now, whatever it waited for (a twin excepted)."""
         for item in self.pending.values():
-            if not item.has_twin:
-                item.due_s = min(item.due_s, now_s)
+            if not item.has_twin and item.due_s > now_s:  # asked every turn: what is due is queued already
+                item.due_s = now_s
                 self._token += 1
                 item.token = self._token
                 rank = settle.rank(item.path, item.entry.size)

@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sync import commands
 from sync.clock import Clock, SystemClock
@@ -24,7 +24,9 @@ from sync.stores.config import StoreConfig
 from sync.stores.guarded import Guarded
 from sync.stores.opening import open_store
 from sync.stores.retry import Retrying
-from sync.watcher import Watcher
+
+if TYPE_CHECKING:
+    from sync.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +103,7 @@ class Child:
         self._stop = stop
         self._primary = host_of(settings, settings.stores[0], clock)
         self._mirrors: list[Mirror] = []
-        self._watcher = Watcher(settings.data_dir, self._mark, self._lost)
+        self._watcher: Watcher | None = None  # one-shot commands have none, and its library takes long to import
         self._is_watching = False
         self._missed = False
         self._folders = 0
@@ -148,7 +150,8 @@ class Child:
             return self._flush(once=once)
         finally:
             server.stop()
-            self._watcher.stop()
+            if self._watcher is not None:
+                self._watcher.stop()
             for mirror in self._mirrors:
                 mirror.end()
             primary.stop()
@@ -168,7 +171,10 @@ class Child:
         now_s = self._clock.monotonic()
         if not self._primary.engine.restored:
             return  # a walk follows the restore, whose own files would ring the bell all the time
-        if not self._is_watching:
+        if self._watcher is None:
+            from sync.watcher import Watcher
+
+            self._watcher = Watcher(self._settings.data_dir, self._mark, self._lost)
             self._is_watching = True
             self._watcher.start()
             self._rescan_all()  # what came between the end of the restore and the first watch

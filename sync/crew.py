@@ -18,33 +18,48 @@ log = logging.getLogger(__name__)
 _Queue = queue.SimpleQueue[tuple[str, Callable[[], Outcome]] | None]
 
 
+FIRST = 16  # threads for paths, as they are needed: what a near bucket and a residential line can use
+FAR_S = 0.03  # past this a job mostly waits for a distant server: more of them wait side by side
 EXPRESS = 2  # threads for what must not wait behind transfers: lease, listing, placing
 SMALL_BYTES = 64 * 1024  # a save of this size never waits for a large upload's bandwidth
 
 
 class Crew:
-    """A fixed number of threads for paths, and a few for everything that is not about one path."""
+    """Threads for paths, `workers` at most, and a few for everything that is not about one path."""
 
-    def __init__(self, workers: int, post: Callable[[Outcome], None]) -> None:
+    def __init__(self, workers: int, post: Callable[[Outcome], None], clock: Clock) -> None:
+        self._most = workers
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._open = 0  # jobs for paths that were handed in and are not done
+        self._mean_s = 0.0  # what one of them takes, lately
         self._jobs: _Queue = queue.SimpleQueue()
         self._express: _Queue = queue.SimpleQueue()
         self._post = post
-        self._threads = [
-            threading.Thread(target=self._work, args=(self._jobs,), name=f"sync-worker-{n}", daemon=True)
-            for n in range(workers)
-        ] + [
-            threading.Thread(target=self._work, args=(self._express,), name=f"sync-express-{n}", daemon=True)
-            for n in range(EXPRESS)
-        ]
+        self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
         """Begin to work."""
-        for thread in self._threads:
-            thread.start()
+        for number in range(EXPRESS):
+            self._begin(self._express, f"sync-express-{number}")
 
     def submit(self, path: str, job: Callable[[], Outcome]) -> None:
         """Queue a job for `path` ("": for none in particular); its outcome is posted."""
-        (self._jobs if path else self._express).put((path, job))
+        if not path:
+            self._express.put((path, job))
+            return
+        with self._lock:
+            self._open += 1
+            busy, mean_s = self._open, self._mean_s
+        self._jobs.put((path, job))
+        threads = len(self._threads) - EXPRESS
+        if threads < min(busy, self._most) and (threads < FIRST or mean_s >= FAR_S):
+            self._begin(self._jobs, f"sync-worker-{threads}")
+
+    def _begin(self, jobs: _Queue, name: str) -> None:
+        thread = threading.Thread(target=self._work, args=(jobs,), name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def stop(self, timeout_s: float) -> None:
         """End after the present jobs; what hangs past the deadline dies with the process."""
@@ -58,11 +73,17 @@ class Crew:
     def _work(self, jobs: _Queue) -> None:
         while (task := jobs.get()) is not None:
             path, job = task
+            began_s = self._clock.monotonic()
             try:
                 outcome = job()
             except Exception as error:
                 log.exception("A job failed in a way that it should not", extra={"path": path})
                 outcome = Failed(path, SyncError(f"Internal error: {type(error).__name__}", where=path))
+            if path:
+                took_s = self._clock.monotonic() - began_s
+                with self._lock:
+                    self._open -= 1
+                    self._mean_s += (took_s - self._mean_s) / FIRST
             self._post(outcome)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sync.clock import Clock
-from sync.crew import Bandwidth, Crew, side_by_side
+from sync.crew import FIRST, Bandwidth, Crew, side_by_side
 from sync.disk import DiskFiles
 from sync.engine import Engine
 from sync.intents import Intents
@@ -35,6 +35,7 @@ from sync.work import Noted, World
 log = logging.getLogger(__name__)
 
 PARTS_AT_ONCE = 4  # of one large file
+HEAVY_AT_ONCE = 16  # bodies that weigh in memory, 8 MiB at most
 STATUS_EVERY_S = 10.0
 STATUS_SOON_S = 0.5
 TOGETHER_S = 0.005  # answers to a bulk transfer are taken together: a turn for each would cost more than the transfer
@@ -105,10 +106,11 @@ class Host:
             side_by_side=parts,
             note_upload=note,
             intend=intents.add,
+            heavy=threading.BoundedSemaphore(HEAVY_AT_ONCE),
             born_at=clock.now(),
             keeps_copies_here=not is_mirror,
         )
-        self._crew = Crew(settings.workers, self._post)
+        self._crew = Crew(settings.workers, self._post, clock)
         limits = Limits(
             workers=settings.workers,
             guard=Guard(settings.guard_files, settings.guard_ratio),
@@ -181,7 +183,7 @@ class Host:
         self.publish()  # before the wait: what was just reached must be known now, not in ten seconds
         if wait_s > 0 and not is_over():
             self._event.wait(min(wait_s, STATUS_EVERY_S))
-            if len(self.engine.busy) > 2 * self._settings.workers:
+            if len(self.engine.busy) > 2 * min(FIRST, self._settings.workers):
                 self._clock.sleep(TOGETHER_S)
 
     def publish(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import Any
@@ -22,6 +23,13 @@ def settings_or_exit() -> SyncSettings:
         sys.exit(2)
 
 
+def collect_again() -> None:
+    """Let the collector loose that a quick start held back; what was imported stays out of its sight."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
+
+
 def with_store() -> SyncSettings:
     """The same, and exit code 2 without a store."""
     settings = settings_or_exit()
@@ -39,6 +47,7 @@ def ask_or_do(settings: SyncSettings, command: str, timeout_s: float) -> dict[st
     with shown(settings.state_dir):
         if is_running(settings.state_dir):
             return call(settings.state_dir, {"cmd": command, "timeout_s": timeout_s}, timeout_s + 10.0)
+        collect_again()
         code = run_child(settings, once=True, timeout_s=timeout_s)
     return {"ok": code == 0, "exit": code}
 

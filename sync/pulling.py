@@ -17,7 +17,7 @@ from sync.root import verify_root
 from sync.status import Progress
 from sync.tree import Kind, Remote, Row
 from sync.twins import mend
-from sync.work import Failed, Fetched, Listed, Outcome, Placed, Unsaveable, Vanished
+from sync.work import Failed, Fetched, Listed, Outcome, Placed, Unsaveable, Vanished, weighed
 
 if TYPE_CHECKING:
     from sync.engine import Engine
@@ -107,7 +107,7 @@ def _start(engine: Engine, restore: Restore, pull: Pull) -> None:
         )
         if pull.path in engine.doubts.open:
             job = doubts.job_of(engine, pull.path)  # it may be what this node itself wrote
-        engine.run_job(pull.path, "fetch", job)
+        engine.run_job(pull.path, "fetch", weighed(engine.world, pull.remote.size, job))
 
 
 def _refetch(engine: Engine, restore: Restore, pull: Pull) -> None:

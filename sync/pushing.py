@@ -11,13 +11,14 @@ from sync.plan import Held
 from sync.push import delete, upload
 from sync.root import verify_root
 from sync.tree import Kind
-from sync.work import Task
+from sync.work import Task, weighed
 
 if TYPE_CHECKING:
     from sync.engine import Engine
 
+MOST_LARGE = 4  # large files at once
 BURST_S = 600.0  # deletes within ten minutes count as one burst for the guard
-DEPTH = 3  # tasks a worker, so that none waits for the control thread
+DEPTH = 2  # tasks a worker, so that none waits for the control thread
 
 
 def push(engine: Engine, now_s: float) -> None:
@@ -30,7 +31,7 @@ def push(engine: Engine, now_s: float) -> None:
     room = _room(engine)
     aside: list[Pending] = []
     large = sum(1 for verb in engine.busy.values() if verb == "large")
-    most_large = max(1, int(engine.window) // 4)  # the others stay free for notebooks
+    most_large = max(1, min(MOST_LARGE, int(engine.window) // 4))  # the others stay free for notebooks
     while room > 0 and (item := engine.agenda.pop()) is not None:
         if item.path in engine.busy or _must_wait(engine, item) or (_is_large(item) and large >= most_large):
             aside.append(item)
@@ -78,7 +79,8 @@ def _send(engine: Engine, item: Pending) -> None:
             task.origin = (gone.path, origin)
             gone.is_claimed = True
             engine.claims[path] = gone
-    engine.run_job(path, "large" if _is_large(item) else "put", partial(upload, task, engine.world))
+    job = weighed(engine.world, item.entry.size, partial(upload, task, engine.world))
+    engine.run_job(path, "large" if _is_large(item) else "put", job)
 
 
 def _is_large(item: Pending) -> bool:

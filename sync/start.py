@@ -5,6 +5,7 @@ They cost 15 MB for as long as the node lives, and 0.2 s a start: as much as sen
 
 from __future__ import annotations
 
+import gc
 import sys
 
 QUICK = (["run"], ["run", "--supervised"], ["flush"], ["pull"])
@@ -19,6 +20,7 @@ def main() -> None:
 
         command_line()
         return
+    gc.disable()  # what is imported stays: looking through it again and again finds nothing
     from sync.errors import SyncError
     from sync.logs import set_up_logging
 
@@ -33,12 +35,13 @@ def main() -> None:
 
 def _do(command: str) -> int:
     """The exit code of a command without options."""
-    from sync.orders import TIMEOUT_S, ask_or_do, settings_or_exit, tell, with_store
+    from sync.orders import TIMEOUT_S, ask_or_do, collect_again, settings_or_exit, tell, with_store
 
     if command != "run":
         return tell(ask_or_do(with_store(), command, TIMEOUT_S[command]))
     from sync.child import run_child
     from sync.secrecy import hide_process
 
+    collect_again()
     hide_process()  # the bucket's keys are in our environment
     return run_child(settings_or_exit())

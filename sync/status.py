@@ -76,7 +76,8 @@ class Status:
 
     def to_json(self) -> str:
         """The document as written to disk and served under `/sync`."""
-        return json.dumps(dataclasses.asdict(self), ensure_ascii=True)
+        whole = {name: getattr(self, name) for name in self.__slots__}  # asdict copies every value it meets
+        return json.dumps({**whole, "restore": dataclasses.asdict(self.restore)}, ensure_ascii=True)
 
 
 def status_path(state_dir: Path) -> Path:

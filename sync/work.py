@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,8 @@ from sync.errors import SyncError
 from sync.files import Files
 from sync.stores import Store
 from sync.tree import Doubt, Entry, Remote, Row
+
+HEAVY_BYTES = 256 * 1024  # past this a body weighs
 
 
 def one_after_the_other(jobs: Sequence[Callable[[], Any]]) -> list[Any]:
@@ -33,8 +36,19 @@ class World:
     note_upload: Callable[[str, str | None], None] = lambda path, note: None
     intend: Callable[[Doubt, str], None] = lambda write, over: None  # notes a write before it is sent (`Intents.add`)
     unfinished: dict[str, Any] = field(default_factory=dict)  # path -> `large.Unfinished`
+    heavy: AbstractContextManager[object] = field(default_factory=nullcontext)  # held while a large body is in memory
     born_at: float = 0.0  # when this process began, by the wall clock
     keeps_copies_here: bool = True  # a conflict's other content also becomes a local file (not for mirrors)
+
+
+def weighed(world: World, size: int, job: Callable[[], Outcome]) -> Callable[[], Outcome]:
+    """`job`, one of a few at a time if it moves a body that weighs."""
+
+    def held() -> Outcome:
+        with world.heavy:
+            return job()
+
+    return held if size > HEAVY_BYTES else job
 
 
 @dataclass(frozen=True, slots=True)

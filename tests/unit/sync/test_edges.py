@@ -10,8 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from sync.cli import app, code_of
+from sync.clock import SystemClock
 from sync.control import ControlServer, call, is_running
-from sync.crew import Bandwidth, Crew, side_by_side
+from sync.crew import FAR_S, FIRST, Bandwidth, Crew, side_by_side
 from sync.errors import BadSettings, Transient
 from sync.settings import SyncSettings, machine_name
 from sync.state import Journal
@@ -81,7 +82,7 @@ def test_bandwidth_keeps_the_average_and_lets_small_saves_pass() -> None:
 
 def test_crew_survives_a_bug_in_a_job() -> None:
     answers: list[Outcome] = []
-    crew = Crew(2, answers.append)
+    crew = Crew(2, answers.append, SystemClock())
     crew.start()
 
     def broken() -> Outcome:
@@ -95,6 +96,39 @@ def test_crew_survives_a_bug_in_a_job() -> None:
     failed = [a for a in answers if isinstance(a, Failed)]
     assert [f.path for f in failed] == ["a"]
     assert "ZeroDivisionError" in str(failed[0].error)
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_crew_grows_past_its_first_threads_only_where_jobs_wait_for_a_distant_server(far: bool) -> None:
+    clock, answers = Clock(), list[Outcome]()
+    most = FIRST + 4
+    crew = Crew(most, answers.append, clock)
+    crew.start()
+
+    def job() -> Outcome:
+        if far:
+            clock.sleep(2 * FAR_S)
+        return Vanished("a")
+
+    for number in range(8 * FIRST):
+        crew.submit("a", job)
+        until(lambda number=number: len(answers) > number, 60)  # type: ignore[misc]
+    gate = threading.Event()
+    running = threading.Semaphore(0)
+
+    def hold() -> Outcome:
+        running.release()
+        gate.wait(60)
+        return Vanished("b")
+
+    for _ in range(2 * most):
+        crew.submit("b", hold)
+    at_once = most if far else FIRST
+    assert all(running.acquire(timeout=60) for _ in range(at_once))
+    assert not running.acquire(blocking=False)
+    gate.set()
+    until(lambda: len(answers) == 8 * FIRST + 2 * most, 60)
+    crew.stop(2.0)
 
 
 def test_side_by_side_runs_at_once_in_order_and_raises() -> None:
