@@ -252,7 +252,8 @@ def sync_line(facts: Facts, status: SyncStatus | None, now: float) -> Line:
     if status.state in (State.SAVED, State.SAVING) and lag_s <= LAG_NOTABLE_S:
         return Line("sync", Level.PASS, status.state.value)
     if status.state in (State.SAVED, State.SAVING):
-        return Line("sync", Level.WARN, f"{status.pending_files} files wait, the oldest for {lag_s:.0f} s")
+        files = "1 file waits" if status.pending_files == 1 else f"{status.pending_files} files wait"
+        return Line("sync", Level.WARN, f"{files}, the oldest for {lag_s:.0f} s")
     why = f"{status.state.value}: {status.why}" if status.why else status.state.value
     return Line("sync", Level.WARN, why + (f" ({status.hint})" if status.hint else ""))
 

@@ -163,6 +163,48 @@ def boards(home: Path) -> dict[str, Board]:
     looping = {**ready, "stage": Stage.OPENING, "report": fine, "view": looping_view(), "app_ok": False}
     board("crash-loop", saved, **{**looping, "app_why": "it does not answer: Connection refused"})
     board(
+        "saving",
+        said(State.SAVING, restored=True, pending_files=1, pending_bytes=2_100_000_000, oldest_pending_s=2.0),
+        **{**ready, "report": fine}, app_at_s=now_s,
+    )  # fmt: skip
+    board(
+        "held",
+        said(
+            State.HELD, restored=True, held_count=212, why="212 of 240 files disappeared at once",
+            hint="`preflight sync release` lets the deletes go ahead",
+        ),
+        **{**ready, "report": fine}, app_at_s=now_s,
+    )  # fmt: skip
+    board(
+        "fenced",
+        said(
+            State.FENCED, restored=True, why="A newer node took this folder over; nothing is written here any more",
+            hint="what was not saved is parked under .preflight/stranded in the bucket",
+        ),
+        **{**ready, "report": fine}, app_at_s=now_s,
+    )  # fmt: skip
+    board(
+        "denied",
+        said(
+            State.FAILED, why="the server does not accept the credentials", pending_files=2, pending_bytes=12_000,
+            hint="check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        ),
+        **{**ready, "report": fine}, app_at_s=now_s,
+        warnings=("the folder could not be restored: what you see here is only what was written on this node",),
+    )  # fmt: skip
+    found = {
+        "check": "gpu.temperature",
+        "why": "GPU temperature: 96 °C in four of the last five readings, ≤ 90 °C is needed",
+        "advice": "the GPU is very hot: expect it to slow down",
+    }
+    board(
+        "monitor", saved, **{**ready, "report": fine}, app_at_s=now_s, monitor={"findings": [found]},
+        monitor_at_s=now_s,
+    )  # fmt: skip
+    board("kept", saved, **{**ready, "report": {**unfit, "verdict": "degraded", "action": {
+        "kind": "reallocate", "outcome": "node kept: the platform accepted, but the node was still alive 120 s later",
+    }}}, app_at_s=now_s)  # fmt: skip
+    board(
         "stopping",
         said(State.STOPPING, restored=True, pending_files=2, pending_bytes=900),
         **{**ready, "stage": Stage.STOPPING},
