@@ -32,7 +32,7 @@ class Crew:
         self._clock = clock
         self._lock = threading.Lock()
         self._open = 0  # jobs for paths that were handed in and are not done
-        self._mean_s = 0.0  # what one of them takes, lately
+        self._mean_s: float | None = None  # what one of them takes, lately; at first what the lease took
         self._jobs: _Queue = queue.SimpleQueue()
         self._express: _Queue = queue.SimpleQueue()
         self._post = post
@@ -50,7 +50,7 @@ class Crew:
             return
         with self._lock:
             self._open += 1
-            busy, mean_s = self._open, self._mean_s
+            busy, mean_s = self._open, self._mean_s or 0.0
         self._jobs.put((path, job))
         threads = len(self._threads) - EXPRESS
         if threads < min(busy, self._most) and (threads < FIRST or mean_s >= FAR_S):
@@ -79,11 +79,11 @@ class Crew:
             except Exception as error:
                 log.exception("A job failed in a way that it should not", extra={"path": path})
                 outcome = Failed(path, SyncError(f"Internal error: {type(error).__name__}", where=path))
-            if path:
-                took_s = self._clock.monotonic() - began_s
-                with self._lock:
-                    self._open -= 1
-                    self._mean_s += (took_s - self._mean_s) / FIRST
+            took_s = self._clock.monotonic() - began_s
+            with self._lock:
+                mean_s = took_s if self._mean_s is None else self._mean_s
+                self._open -= bool(path)
+                self._mean_s = mean_s + (took_s - mean_s) / FIRST if path else mean_s
             self._post(outcome)
 
 
