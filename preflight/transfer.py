@@ -25,6 +25,7 @@ AIM_S = 0.25  # of a round, above the round trip: long enough for TCP, short eno
 ENOUGH = 4  # samples that accept a good path early
 MANY = 12  # samples after which a path near its limit is what it is; 8 are the least for a 99.5 % bound (0.5^8)
 EARLY_FACTOR = 1.3  # early accept: the median lies this far above the limit
+LEAST_SHARE = 0.3  # of a transfer's time that its bytes must take for it to say anything about the line
 MISS_PROBABILITY = 0.005  # the upper bound is below the true median with at most this probability
 
 
@@ -41,6 +42,20 @@ class Transfer:
     moved_bytes: int
     object_bytes: int
     streams: int = STREAMS
+    empty_s: float | None = None  # what as many empty transfers at once took; only asked of slow paths
+
+    @property
+    def without_requests(self) -> float:
+        """The rate if `empty_s` is taken off the transfers instead of one lonely round trip; never below `rate`.
+
+        A server or a machine that is busy takes its time for each of several requests, whatever their size.
+        """
+        if self.empty_s is None:
+            return self.rate
+        sent = self.object_bytes * self.streams
+        took_s = sent / self.rate + self.round_trip_s
+        bytes_s = took_s - self.empty_s
+        return max(self.rate, sent / bytes_s) if bytes_s >= LEAST_SHARE * took_s else math.inf
 
 
 def largest_for(limit: float | None) -> int:

@@ -6,8 +6,9 @@ Never a public speed test: a fifth of the nodes block it, and it measures a path
 from __future__ import annotations
 
 import io
+import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from preflight.bucket_path import FOLDER, PATIENCE_S, fault, identity, opened, remote
 from preflight.checks import Broken, Check, Context, Lane, Reading
@@ -28,6 +29,7 @@ BUDGET_S = 2.5  # of one direction where nothing is demanded: a verdict in 10 s 
 LIMIT_BUDGET_S = 4.0  # where a limit is near: fast paths are accepted in 1 s
 CONFIRM_BUDGET_S = 5.0  # of the second, longer look; less where both directions are suspect and share the time
 CLEAN_S = 0.7  # left for removing the test objects
+EMPTY_ROUNDS = 3  # of a slow path: what the same requests take without their bytes
 PREFILL_S = 0.25  # of writing what the download will read
 
 
@@ -70,6 +72,9 @@ def _measure(context: Context, name: str, direction: Direction) -> Reading:
         if limit is not None and seen.rate < limit and wait.starved:
             busy = f"the CPU was busy with something else for {wait.share:.0%} of the time"
             raise Unmeasured(f"{busy}: {seen.rate:,.0f} B/s says nothing about the path")
+        if limit is not None and seen.rate < limit <= seen.without_requests:
+            slow = f"empty requests, as many at once, take {seen.empty_s:.2f} s"
+            raise Unmeasured(f"{slow}: {seen.rate:,.0f} B/s says more about answers than about the line")
         blame, advice = None, ""
         if limit is not None and seen.rate < limit and context.round_number and len(context.stores) > 1:
             blame, advice = _cross_check(context, direction, limit)
@@ -87,6 +92,7 @@ def _measure(context: Context, name: str, direction: Direction) -> Reading:
             "single_stream": seen.single,
             "streams": seen.streams,
             "round_trip_s": seen.round_trip_s,
+            "empty_s": seen.empty_s,
             "object_bytes": seen.object_bytes,
             "moved_bytes": seen.moved_bytes,
             "cpu_wait_share": round(wait.share, 3),
@@ -189,6 +195,8 @@ def _observed(
             budget_s=min(budget_s(limit, context.round_number), _left_s(context)),
             largest=largest,
         )
+        if seen is not None and limit is not None and seen.rate < limit:
+            seen = replace(seen, empty_s=statistics.median(move(1, STREAMS) for _ in range(EMPTY_ROUNDS)))
     except SyncError as error:
         raise fault(error, path.config, doing) from error
     if seen is None:
@@ -257,7 +265,8 @@ _WHY = (
     "Without a limit of yours it only informs: every default would throw good nodes away (an upload limit of 20 Mbit/s "
     "excludes 4 % of the recorded nodes, 40 Mbit/s 29 %, 100 Mbit/s 53 %). With one, two separate looks must agree and "
     "the 99.5 % upper bound of the median of both must lie below the limit. A slow look during which its threads "
-    "waited for the CPU a fifth of the time is unknown: it says nothing about the path."
+    "waited for the CPU a fifth of the time is unknown: it says nothing about the path. So is one that is fast enough "
+    "once the time of as many empty requests is taken off: a server that answers slowly is no slow line."
 )
 
 CHECKS = (
