@@ -49,6 +49,12 @@ class Gone:
     moved_to: str = ""  # its content lives on under this path: no trash needed
     is_claimed: bool = False  # a copy from it is under way
     is_approved: bool = False  # the guard let it go
+    is_released: bool = False  # a person did, or time
+
+    @property
+    def is_of_burst(self) -> bool:
+        """Whether the guard counts it: what was renamed or released is no sign of a disaster."""
+        return not (self.moved_to or self.is_released or self.path.endswith("/"))
 
 
 class Agenda:

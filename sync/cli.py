@@ -154,8 +154,10 @@ def release(timeout: Timeout = 30.0) -> None:
 @app.command(epilog=EXIT_CODES)
 def verify(as_json: Json = False) -> None:
     """Compare every file's content with the bucket; prints what is not saved as it is here."""
-    found = list(_inspection(with_store()).verify())
+    inspection = _inspection(with_store())
+    found = list(inspection.verify())
     _print_findings(found, as_json=as_json)
+    print(f"{inspection.verified} files are in the bucket as they are here, {len(found)} are not", file=sys.stderr)
     raise typer.Exit(3 if found else 0)
 
 

@@ -224,9 +224,11 @@ class Engine:
                 self._worked()
                 self.journal.drop(path)
                 self.journal.drop_conflict(path)
+                gone = self.agenda.gone.get(path)
                 self.agenda.drop_gone(path)
                 self.problems.pop(path, None)
-                self.lately_deleted.append(now_s)
+                if gone is None or gone.is_of_burst:
+                    self.lately_deleted.append(now_s)
             case Foreign(path=path):
                 self._end(path)
                 self._meet_foreign(path)

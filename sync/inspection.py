@@ -42,6 +42,7 @@ class Inspection:
         self._journal = Journal(_copy(settings, store))
         self._scanner = Scanner(self._files, self._journal)
         self._scanner.read_ignore()
+        self.verified = 0
 
     def close(self) -> None:
         """Drop the copy."""
@@ -60,7 +61,7 @@ class Inspection:
             if diff.problem:
                 yield Finding(folder, f"stays as it is: {diff.problem}")
             for path, entry in sorted(diff.changed.items()):
-                yield Finding(path, "put", entry.size)
+                yield Finding(path, "put", 0 if path.endswith("/") else entry.size)
             for path in diff.gone:
                 yield Finding(path, "delete, after a copy to the trash")
             stack.extend(join(folder, name) for name in diff.subfolders)
@@ -79,7 +80,11 @@ class Inspection:
             yield Finding(path, why)
 
     def verify(self) -> Iterator[Finding]:
-        """Every file whose content is not in the bucket as it is here, by content and not by belief."""
+        """Every file whose content is not in the bucket as it is here, by content and not by belief.
+
+        `verified` counts the files that are.
+        """
+        self.verified = 0
         self._list()
         stack = [""]
         while stack:
@@ -106,6 +111,8 @@ class Inspection:
                     yield Finding(path, "is another version in the bucket than the journal knows", entry.size)
                 elif entry.kind is Kind.FILE and not entry.extra and (why := self._differs(path, row.md5)):
                     yield Finding(path, why, entry.size)
+                else:
+                    self.verified += 1
             for name in remotes.keys() - {n for n, _ in listing} - {n + "/" for n, _ in listing}:
                 yield Finding(join(folder, name), "is in the bucket and not in the folder", remotes[name].size)
 
@@ -155,10 +162,13 @@ class Inspection:
         if entry.kind is Kind.OTHER:
             return "It is a socket, FIFO or device: those are not saved."
         if entry.kind is Kind.DIR:
-            return "It is a folder; its files are saved one by one."
+            if self._journal.row(path + "/") is not None:
+                return f"It is saved: an empty folder, for which the object {key_of(path)}/ stands."
+            return "It is a folder: ask for one of its files. (An empty one is saved too, as an object of its name.)"
         folder, _, name = path.rpartition("/")
         if row is not None and unchanged(entry._replace(extra=row.entry.extra), row):
-            return f"It is saved: version {row.version} of the object {key_of(path)}."
+            version = row.version.strip('"')
+            return f"It is saved: version {version} of the object {key_of(path)}."
         if self._files.entry(join(folder, f".~{name}")) is not None:
             return f"It is not saved yet: JupyterLab is writing it (its twin .~{name} exists; waited for {TWIN_S:g} s)."
         if row is None:

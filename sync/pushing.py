@@ -123,12 +123,13 @@ def _blocks_delete(engine: Engine, path: str) -> bool:
 def _is_approved(engine: Engine, waiting: list[Gone], now_s: float) -> bool:
     while engine.lately_deleted and now_s - engine.lately_deleted[0] > BURST_S:
         engine.lately_deleted.popleft()
-    asking = [g for g in waiting if not (g.moved_to or g.is_approved or g.path.endswith("/"))]
-    approved = sum(1 for g in engine.agenda.gone.values() if g.is_approved)
-    known = engine.journal.counts()[0] - approved
-    why = engine.limits.guard.why_held(len(asking), len(engine.lately_deleted) + approved, known)
+    asking = [g for g in waiting if g.is_of_burst and not g.is_approved]
+    approved = [g for g in engine.agenda.gone.values() if g.is_approved]
+    lately = len(engine.lately_deleted) + sum(1 for g in approved if g.is_of_burst)
+    why = engine.limits.guard.why_held(len(asking), lately, engine.journal.counts()[0] - len(approved))
     if not why or engine.is_released:
         for gone in waiting:
+            gone.is_released = gone.is_released or bool(why)
             gone.is_approved = True
         engine.held = None
         return True

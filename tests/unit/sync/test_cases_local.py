@@ -496,6 +496,39 @@ def test_rm_rf_star_by_user(rig: Rig) -> None:
     assert trash == {f"d{n % 4}/f{n}" for n in range(80)}
 
 
+def test_what_was_released_does_not_count_against_the_next_delete(tmp_path: Path) -> None:
+    rig = Rig(tmp_path).work()
+    for number in range(120):
+        rig.write(f"many/{number}", f"content {number}")
+    for name in "abcdef":
+        rig.write(name, f"one of a few: {name}")
+    rig.sync()
+    shutil.rmtree(rig.data / "many")
+    rig.engine.rescan()
+    rig.rest(60)
+    assert rig.status().held_count == 120
+    rig.engine.is_released = True
+    rig.rest(5).work()
+    (rig.data / "a").unlink()
+    (rig.data / "b").unlink()
+    rig.sync()
+    assert rig.objects() == {"c", "d", "e", "f"}
+
+
+def test_a_folder_that_was_renamed_again_and_again_does_not_count_against_the_next_delete(tmp_path: Path) -> None:
+    rig = Rig(tmp_path).work()
+    for number in range(120):
+        rig.write(f"many0/{number}", f"content {number}")
+    rig.sync()
+    for number in range(3):
+        (rig.data / f"many{number}").rename(rig.data / f"many{number + 1}")
+        rig.sync()
+    assert rig.store.count("copy") == 360
+    (rig.data / "many3" / "7").unlink()
+    rig.sync()
+    assert len(rig.objects()) == 119
+
+
 def test_held_deletes_go_ahead_by_time(tmp_path: Path) -> None:
     rig = Rig(tmp_path, guard=Guard(5, 0.5), guard_release_s=3600.0).work()
     for number in range(10):

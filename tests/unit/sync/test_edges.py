@@ -191,13 +191,17 @@ def test_commands_without_a_running_child(tmp_path: Path) -> None:
     (tmp_path / "bucket").mkdir()
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.txt").write_text("one")
+    (tmp_path / "data" / "empty").mkdir()
     planned = run(app, ["flush", "--dry-run", "--json"], env=env)
     assert planned.exit_code == 0
     assert run(app, ["status"], env=env).exit_code == 3
     assert run(app, ["flush"], env=env).exit_code == 0
-    assert run(app, ["verify"], env=env).exit_code == 0
+    verified = run(app, ["verify"], env=env)
+    assert (verified.exit_code, verified.stdout) == (0, "")
+    assert verified.stderr.startswith("1 files are in the bucket as they are here, 0 are not")
+    assert "an empty folder" in run(app, ["explain", "empty"], env=env).stdout
     status = json.loads(run(app, ["status", "--json"], env=env).stdout)
-    assert (status["files"], status["state"], status["stale"]) == (1, "saved", False)
+    assert (status["files"], status["state"], status["stale"]) == (2, "saved", False)
     (tmp_path / "data" / "a.txt").write_text("two!")
     verified = run(app, ["verify", "--json"], env=env)
     assert verified.exit_code == 3
