@@ -183,23 +183,21 @@ export class Keeping {
     }
     copies.forEach(copy => this.tell(copy));
     if (isOver) {
-      await this.offerReload(copies);
+      await this.loadAgain(copies);
     }
   }
 
-  private async offerReload(copies: readonly string[]): Promise<void> {
+  private async loadAgain(copies: readonly string[]): Promise<void> {
     const kept = copies.length
       ? `What only this page held is kept beside the file, as ${copies.map(copy => `“${copy}”`).join(', ')}.`
       : 'Nothing that you typed here is lost.';
-    const asked = await showDialog({
-      title: 'This page is older than what is saved',
-      body: `A new node was started, and a file that is open here has changed since. ${kept} Load the page again to go on.`,
-      buttons: [Dialog.cancelButton({ label: 'Later' }), Dialog.okButton({ label: 'Load Again' })]
-    });
-    if (asked.button.accept) {
-      this.isLeaving = true;
-      window.location.reload();
+    // There is no "later": what is typed into a document that no server knows would have nowhere to go.
+    const again = { title: 'This page is older than what is saved', body: `A new node was started, and a file that is open here has changed since. ${kept} Load the page again to go on.` };
+    while (!(await showDialog({ ...again, buttons: [Dialog.okButton({ label: 'Load Again' })] })).button.accept) {
+      continue;
     }
+    this.isLeaving = true;
+    window.location.reload();
   }
 
   /** What pages before this one left. */
