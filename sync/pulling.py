@@ -15,7 +15,7 @@ from sync.plan import Op
 from sync.restoring import Pull, Restore, compare, list_all, unsaved_by
 from sync.root import verify_root
 from sync.status import Progress
-from sync.tree import Kind, Remote, Row
+from sync.tree import Kind, Remote, Row, unchanged
 from sync.twins import mend
 from sync.work import Failed, Fetched, Listed, Outcome, Placed, Unsaveable, Vanished, weighed
 
@@ -196,12 +196,20 @@ def _finish(engine: Engine, restore: Restore, now_s: float) -> None:
 
 
 def _remove_here(engine: Engine, path: str, now_s: float) -> None:
-    """Somebody deleted it in the bucket: the local file moves to the folder's own trash."""
+    """Somebody deleted it in the bucket: the local file moves to the folder's own trash.
+
+    One that was edited since it was compared stays, and is pushed anew: an edit beats a delete.
+    """
     try:
         if path.endswith("/"):
             engine.files.remove_folder(path[:-1])
         else:
-            engine.files.move(path, f"{OURS}/removed/{stamp(engine.clock.now())}/{path}")
+            row, here = engine.journal.row(path), engine.files.entry(path)
+            if row is not None and here is not None and unchanged(here, row):
+                kept = f"{OURS}/removed/{stamp(engine.clock.now())}/{path}"
+                moved = engine.files.move(path, kept)
+                if moved[:3] != here[:3] or moved.ino != here.ino:  # edited in this very moment
+                    engine.files.move(kept, path)
     except (OSError, SyncError):
         return
     engine.journal.drop(path)

@@ -384,3 +384,21 @@ def test_pull_1m_objects_memory(tmp_path: Path) -> None:
 def test_disk_full_and_not_found_are_errors_of_ours() -> None:
     assert DiskFull("x").exit_code == 3
     assert NotFound("x").exit_code == 1
+
+
+def test_an_edit_during_a_pull_beats_a_delete_in_the_bucket(tmp_path: Path) -> None:
+    """Seed 3002797: what was edited after it had been compared went to the folder's own trash."""
+    rig = Rig(tmp_path)
+    rig.write("edited", "one")
+    rig.write("left", "as it was")
+    rig.sync()
+    rig.store.inner.delete("edited")
+    rig.store.inner.delete("left")
+    rig.foreign("new", "takes a while to come")
+    rig.store.before["get"] = lambda key: rig.write("edited", "two, during the pull") and None
+    rig.engine.wants_pull = True
+    rig.work(until=lambda: not rig.engine.wants_pull and rig.engine.restore is None and rig.engine.is_idle())
+    assert rig.read("edited") == "two, during the pull"
+    assert rig.object("edited") == b"two, during the pull"
+    assert rig.objects() == {"edited", "new"}
+    assert not (rig.data / "left").exists()
