@@ -52,10 +52,6 @@ class Stat(NamedTuple):
     st_dev: int = 1
     st_nlink: int = 1
 
-    @property
-    def st_mtime(self) -> float:
-        return self.st_mtime_ns / 1e9
-
 
 class Disk:
     """A tree of inodes. Paths are `str`, relative to the disk's root; errors are the kernel's `OSError`s."""
@@ -72,6 +68,7 @@ class Disk:
         self.removed: dict[str, list[int]] = {}  # path -> when a person removed it
         # (path, content) that a person's program left behind, on any disk that shares this set
         self.states: set[tuple[str, bytes]] = set() if states is None else states
+        self.halves: set[tuple[str, bytes]] = set()  # (path, content) in the middle of a slow save
         self.on_displaced: Callable[[str, Inode], None] = lambda path, node: None  # by the engine, from its name
         self.on_removed: Callable[[str, Inode], None] = lambda path, node: None  # because somebody deleted the object
         self.hidden: dict[str, float] = {}  # path -> until when it cannot be read, in simulated seconds
@@ -354,8 +351,7 @@ class Disk:
     # -- inside
 
     def _now_ns(self) -> int:
-        """The stamp of a change (every change asks for one)."""
-        self.changes += 1
+        self.changes += 1  # every change asks for a stamp
         return self._clock_ns() // TICK_NS * TICK_NS
 
     def _used(self) -> int:

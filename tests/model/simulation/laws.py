@@ -9,6 +9,7 @@ What the laws do not ask for is what cannot be had:
   conditional writes still destroy nothing. `Fault.LATE` (a write carried out after its sender gave up) is left out
   where no server compares: nothing could stop it.
 - G1 "saved": what no event told of, or what cannot be read, is found by the next audit and named until then.
+- G6: a flush waits for nothing, so it saves what a program has written so far of a file that it writes in pieces.
 - G8: where ETags are MD5s, equal content that somebody else wrote last looks like no change: its mode and time may
   differ. Two programs that write one file at the same time spoil it themselves.
 """
@@ -43,6 +44,10 @@ class Machine(Protocol):
 
     def overflows(self) -> bool:
         """Whether events are being lost right now, before anybody can know."""
+        ...
+
+    def is_hurried(self) -> bool:
+        """Whether somebody asked for everything to be saved at once."""
         ...
 
     def is_deaf(self) -> bool:
@@ -98,6 +103,9 @@ class Laws:
                 self.object("G6", f"{who} gave the folder {key!r} a content")
             return
         if self._is_state(key, new):
+            return
+        machine = self.machines[who]
+        if machine.is_hurried() and (f"{FOLDER}/{path_of(key)}", new.content) in machine.disk.halves:
             return
         self.object(
             "G6", f"{who} stored {new.content[:40]!r} ({len(new.content)} B) as {key!r}, which no file ever was"

@@ -279,9 +279,12 @@ class Lifetime:
         """Whether somebody else put equal content over the last node's object, where ETags are MD5s.
 
         The version is the same then and a listing shows no difference: only the mode and mtime of the other writer
-        tell of it, and nothing short of a HEAD for each object would. Content is compared all the same.
+        tell of it, and nothing short of a HEAD for each object would. A rename's server-side copy takes them along.
+        Content is compared all the same.
         """
         live = self.bucket.live.get(key)
+        while live is not None and live.writer == last.name and live.source is not None:
+            live = live.source
         return self.bucket.md5_tags and live is not None and live.writer != last.name
 
 

@@ -95,6 +95,10 @@ class Node:
         self.life: Life | None = None
         self.deaf_until_s = -1.0
 
+    def is_hurried(self) -> bool:
+        """Whether somebody asked for everything to be saved at once (a request may be on its way for a second)."""
+        return self.life is not None and self.world.now_s <= self.life.hurried_until_s + 1.0
+
     def is_deaf(self) -> bool:
         """Whether the watcher missed something that only the next audit can tell."""
         return self.world.now_s < self.deaf_until_s + 120
@@ -154,7 +158,7 @@ class Life:
         self.journal_checked = self.saved_checked = (-1, -1, -1)  # how far the world was when the laws last looked
         self.crash_in: int | None = None  # operations from now
         self._ambush: tuple[str, int, Callable[[], None]] | None = None
-        self._hurried_until_s = -1.0
+        self.hurried_until_s = -1.0
         self.on_turn: Callable[[], None] = lambda: None
         self.rng = random.Random(f"{self.world.seed}/{node.name}/{number}")
         self._gates_left = self.rng.randint(1, GATES_BETWEEN)
@@ -246,7 +250,7 @@ class Life:
 
     def flush(self, seconds: float) -> None:
         """A person asks for everything to be saved now."""
-        self._hurried_until_s = self.world.now_s + seconds
+        self.hurried_until_s = self.world.now_s + seconds
         self.engine.wants_walk = True
         self._wake()
 
@@ -264,7 +268,7 @@ class Life:
         second, turns = 0, 0
         while True:
             wait_s = self.engine.turn()
-            if self.world.now_s < self._hurried_until_s:
+            if self.world.now_s < self.hurried_until_s:
                 self.engine.agenda.hurry(self.world.now_s)
                 wait_s = min(wait_s, 0.001)
             self.on_turn()

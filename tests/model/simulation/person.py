@@ -146,6 +146,7 @@ class Person:
         node = self._disk.create(path)
         half = len(body) // 2
         self._disk.write(node, body[:half], path)
+        self._disk.halves.add((path, body[:half]))
 
         def finish() -> None:
             self._disk.write(node, body[half:], path)
