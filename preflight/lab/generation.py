@@ -123,7 +123,27 @@ def restore_documents(data_dir: Path, rtc_dir: Path) -> Restored:
     if STARTS_ANEW.intersection(fates.values()):
         # Old tabs must not merge what they hold with what they do not know: the server asks them to reload.
         (data_dir / FOLDER / "sessions.json").unlink(missing_ok=True)
+    forgive_formats(data_dir / FOLDER / "sessions.json")
     return Restored(fates, copies, prints)
+
+
+def forgive_formats(sessions: Path) -> None:
+    """Of each session the extension notes the format of the last document alone, and refuses all of another one.
+
+    A text that was opened after a notebook had the notebook's tabs refused on the next node. So the note is dropped
+    where it is of a format that this server has; the version of the server itself still has to be the same.
+    """
+    try:
+        known = json.loads(sessions.read_text())
+        formats = {document().version for document in ydocs.values()}
+        for session in known.values():
+            if session.get("document_version") in formats:
+                del session["document_version"]
+        text = json.dumps(known, indent=2)
+    except (OSError, ValueError, AttributeError):
+        return  # none yet, or none that the extension understands
+    with atomic_writing(sessions) as file:
+        file.write(text)
 
 
 def forget_old(data_dir: Path) -> None:

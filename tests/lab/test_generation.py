@@ -12,7 +12,8 @@ from typing import Any
 
 import nbformat
 import pytest
-from jupyter_ydoc import YNotebook
+from jupyter_server_ydoc.utils import YDOC_SERVER_VERSION, check_session_compatibility
+from jupyter_ydoc import YFile, YNotebook
 from pycrdt import Doc
 from pycrdt.store import SQLiteYStore
 
@@ -203,6 +204,25 @@ def test_a_large_document_goes_on_when_jupyterlab_alone_was_restarted(node: Node
     save_of_a_room(node, most_bytes=10)
     assert node.restored() == {NAME: Fate.SAME}
     assert node.in_store() == node.on_disk() == ["a = 1"]
+
+
+def test_a_text_opened_last_does_not_lock_the_notebooks_tabs_out(node: Node) -> None:
+    """The extension keeps one format a session, that of the last document, and refuses tabs of any other."""
+    store = node.data / ".preflight-lab" / "sessions.json"
+    told = {"version": YDOC_SERVER_VERSION, "created_at": "2026-11-22T07:00:00+00:00"}
+    texts = {"of-texts": told | {"document_version": YFile().version}}
+    strange = {"of-another-time": told | {"document_version": "0.0.1"}}
+    store.write_text(json.dumps(texts | strange))
+
+    def is_refused(session: str) -> bool:
+        version = node.shared.version
+        return check_session_compatibility("", session, YDOC_SERVER_VERSION, version, str(store))[0]
+
+    assert is_refused("of-texts"), "the reason for what is tested here is gone"
+    node.restored()
+    assert not is_refused("of-texts")
+    assert is_refused("of-another-time")
+    assert is_refused("never-heard-of")
 
 
 def test_a_deleted_notebook_does_not_come_back(node: Node) -> None:
