@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(14_400 if is_long() else 600)
 CASES = all_cases(whole=is_long())
 # The platform's and the ledger's answers to a hand-back come after the verdict: three tries of 3 s, and a token.
 HAND_BACK_S = 12.0
-# The cap is the runner's; five starts on two cores that others use too are told a little late that it is over.
+# The cap is the runner's; three starts on two cores that others use too are told a little late that it is over.
 LATE_S = 5.0
 
 
