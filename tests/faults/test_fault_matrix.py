@@ -15,7 +15,7 @@ from preflight.runner import HARD_CAP_S
 from tests.support.fault_cases import MACHINES, TIMES, all_cases
 from tests.support.fault_matrix import Seen, is_long, run_all
 
-pytestmark = pytest.mark.timeout(14_400 if is_long() else 600)
+pytestmark = pytest.mark.timeout(14_400 if is_long() else 1200)
 CASES = all_cases(whole=is_long())
 # The platform's and the ledger's answers to a hand-back come after the verdict: three tries of 3 s, and a token.
 HAND_BACK_S = 12.0
