@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -84,13 +85,25 @@ def test_no_layer_holds_a_builders_settings_or_a_cache() -> None:
     assert [line for line in variables if line.startswith(("SSL_CERT", "PIP_CONFIG", "PIP_EXTRA"))] == []
 
 
-def test_the_first_probe_answer_comes_at_once_and_jupyterlab_soon(start: Start) -> None:
-    print(f"\nfirst probe answer {start.first_answer_s:.2f} s, JupyterLab {start.ready_s:.2f} s")
+def test_the_first_probe_answer_comes_at_once_and_jupyterlab_soon(start: Start, bucket: S3Server) -> None:
     # Budgets: 2 s and 12 s on an idle machine of this kind (images/README.md has what was measured). Here only a hang
-    # is an error: what a busy machine takes says nothing of the image.
-    assert start.first_answer_s <= 30.0
-    assert start.ready_s <= 120.0
+    # is an error: what a busy machine takes says nothing of the image. STARTS=9 measures more of them.
     assert start.container.probe("/livez", "[::1]") == 200
+    took = {"first probe answer": [start.first_answer_s], "JupyterLab": [start.ready_s], "SIGTERM to exit 0": []}
+    for number in range(1, int(os.environ.get("STARTS", "1"))):
+        with container(IMAGE, settings(bucket, f"start-{number}")) as another:
+            until(lambda: another.probe("/livez") == 200, 60, another.log)
+            took["first probe answer"].append(another.age_s)
+            took["JupyterLab"].append(another.wait_ready(180))
+            code, stop_s = another.stop()
+            assert code == 0, another.log()
+            took["SIGTERM to exit 0"].append(stop_s)
+    for what, times in took.items():
+        if times:
+            print(f"\n{what}: best {min(times):.2f} s, median {median(times):.2f} s of {len(times)}", end="")
+    print(f"; load average {os.getloadavg()[0]:.1f}")
+    assert max(took["first probe answer"]) <= 30.0
+    assert max(took["JupyterLab"]) <= 180.0
 
 
 def test_pid_1_is_tini_and_nothing_shows_a_secret(running: Container) -> None:
@@ -241,15 +254,16 @@ IMPORT = "import importlib, sys; [importlib.import_module(name) for name in sys.
 MISSED = """
 import ctypes, glob, re, subprocess
 found = glob.glob('/opt/user/lib/python3*/site-packages/**/*.so*', recursive=True)
-wanted = [p for p in found if re.search('/(torch|nvidia|triton|tensorflow|bitsandbytes)/', p)]
+wanted = [p for p in found if re.search('/(torch|nvidia|triton|tensorflow)/', p)]
 said = [subprocess.run(['ldd', p], capture_output=True, text=True).stdout for p in wanted]
 print(sorted({name for text in said for name in re.findall(r'(\\S+) => not found', text)}), len(wanted))
 """
 BITSANDBYTES = """
 import ctypes, glob, torch
-for path in glob.glob('/opt/user/lib/python3*/site-packages/bitsandbytes/libbitsandbytes_cuda*.so'):
-    ctypes.CDLL(path)
-    print(path.rpartition('_')[2])
+name = 'libbitsandbytes_cuda' + torch.version.cuda.replace('.', '') + '.so'
+(path,) = glob.glob('/opt/user/lib/python3*/site-packages/bitsandbytes/' + name)
+ctypes.CDLL(path)  # finds CUDA's libraries among those that torch has loaded
+print('loads', name)
 """
 OURS = re.compile(r"lib(cu(?!da\.)|nv(?!idia-)|nccl|torch|c10|caffe2|triton|tensorflow)")
 
@@ -270,7 +284,7 @@ def test_everything_that_the_documents_name_is_there_and_agrees(running: Contain
     assert [name for name in re.findall(r"'(\S+?)'", missed) if OURS.match(name)] == []
     print(f"\nimported: {', '.join(named)}; the loader misses {missed.strip()}")
     if known["bitsandbytes"]:
-        print(running.sh("/opt/user/bin/python", "-c", BITSANDBYTES, timeout_s=300).split())
+        print(running.sh("/opt/user/bin/python", "-c", BITSANDBYTES, timeout_s=300))
 
 
 def test_nvcc_compiles_the_notebooks_program_in_the_image(repository: Path) -> None:

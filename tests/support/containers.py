@@ -34,7 +34,7 @@ BARE = (
 RUN = (*BARE, "--network", "host", "--shm-size", "256m")
 
 
-def podman(*arguments: str, timeout_s: float = 120.0) -> str:
+def podman(*arguments: str, timeout_s: float = 300.0) -> str:
     """stdout of a podman command; AssertionError with its stderr when it fails."""
     done = subprocess.run([*PODMAN, *arguments], capture_output=True, text=True, timeout=timeout_s)
     assert done.returncode == 0, f"podman {' '.join(arguments)}: {done.stderr[-2000:]}"
