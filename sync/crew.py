@@ -19,7 +19,7 @@ _Queue = queue.SimpleQueue[tuple[str, Callable[[], Outcome]] | None]
 
 
 FIRST = 16  # threads for paths, as they are needed: what a near bucket and a residential line can use
-FAR_S = 0.03  # past this a job mostly waits for a distant server: more of them wait side by side
+FAR_S = 0.05  # past this a job mostly waits for a distant server: more of them wait side by side
 EXPRESS = 2  # threads for what must not wait behind transfers: lease, listing, placing
 SMALL_BYTES = 64 * 1024  # a save of this size never waits for a large upload's bandwidth
 
