@@ -18,6 +18,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from jupyter_ydoc import ydocs
+from pycrdt import Doc
+
 from preflight.lab.whole import atomic_writing
 
 log = logging.getLogger(__name__)
@@ -156,6 +159,25 @@ class Documents:
         history = History(file_id, path.strip("/"), file_format, file_type, prints, update)
         self._known[file_id] = history
         return history
+
+    def newly_opened(self) -> list[History]:
+        """Of documents that are open and were never saved from here: without a history their tabs heal nowhere."""
+        found = []
+        for room in self._rooms():
+            path, file_id = path_of(room), str(room.room_id).rpartition(":")[2]
+            if path is None or file_id in self._known or not room.ready:
+                continue
+            file_format, file_type, _ = str(room.room_id).split(":", 2)
+            update = room.ydoc.get_update()
+            twin: Doc = Doc()
+            twin.apply_update(update)
+            prints = (fingerprint(ydocs.get(file_type, ydocs["file"])(twin).get()),)
+            history = History(
+                file_id, path, file_format, file_type, prints, update if len(update) <= self._most_bytes else b""
+            )
+            self._known[file_id] = history
+            found.append(history)
+        return found
 
     def history_at(self, path: str) -> History | None:
         """The history that is on record for a path in the folder."""

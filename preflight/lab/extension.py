@@ -195,11 +195,12 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
         ],
     )
     bell = Bell(desk.data_dir, state_dir)
+    documents: Documents | None = None
     if config.get("collaboration"):
         from preflight.lab.sessions import Bring, Sessions, rooms_of  # the libraries load only where they are used
 
         rooms = functools.partial(rooms_of, serverapp)
-        serverapp.contents_manager.documents = Documents(desk.data_dir, rooms, bell.ring_file)
+        documents = serverapp.contents_manager.documents = Documents(desk.data_dir, rooms, bell.ring_file)
         rtc = Path(config["rtc"]) if config.get("rtc") else None
         sessions = Sessions(serverapp, desk.data_dir, state_dir, rtc)
         desk.documents = {"session": sessions.current, "folder": str(config.get("folder") or "")}
@@ -220,6 +221,9 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
     def look() -> None:
         if desk.may_ship():
             IOLoop.current().run_in_executor(None, keeper.begin)
+        if documents:
+            for history in documents.newly_opened():
+                IOLoop.current().run_in_executor(None, documents.write, history)
         if desk.changed():
             data = {"sync": json.loads(json.dumps(desk.sync(), default=str)), "packages": desk.packages()}
             data["documents"] = desk.documents

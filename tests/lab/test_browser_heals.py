@@ -45,6 +45,9 @@ def test_open_tabs_heal_on_the_next_node(browser: Browser, server: S3Server, tmp
         note.do("goto", f"{root}/lab/tree/note.txt")
         note.ready()
         note.click_through(EDITOR)
+        history = first.folder / ".preflight-lab" / "documents"
+        until(lambda: len(list(history.glob("*.ydoc"))) == 2, 60)  # of documents that were only opened, too
+        first.wait_saved(90)
         one.wait('.jp-Toolbar-kernelName:has-text("Python 3")', timeout_s=90)
         one.click_through(".jp-Notebook .jp-Cell:nth-child(2) .cm-content")
         one.do("keyboard.press", "Shift+Enter")

@@ -320,7 +320,23 @@ class Room:
     def __init__(self, node: Node, path: str) -> None:
         self.room_id = "json:notebook:id-1"
         self.ydoc = node.doc
+        self.ready = True
         self._file = type("File", (), {"path": path})()
+
+
+def test_a_document_that_was_only_opened_has_a_history_too(node: Node) -> None:
+    """Once; and not before the room holds its content. Its tab is then known by name on the next node."""
+    next(folder_of(node.data).iterdir()).unlink()
+    room = Room(node, NAME)
+    documents = Documents(node.data, lambda: [room])
+    room.ready = False
+    assert documents.newly_opened() == []
+    room.ready = True
+    (history,) = documents.newly_opened()
+    assert documents.newly_opened() == []
+    documents.write(history)
+    assert node.restored() == {NAME: Fate.SAME}
+    assert node.ids() == [("id-1", f"{node.data}/{NAME}")]
 
 
 def test_histories_follow_renames_and_deletes(node: Node) -> None:
