@@ -254,7 +254,7 @@ def test_leaving_with_unsaved_work_is_asked(browser: Browser, node: Node, networ
     page = browser.open()
     page.log_in(f"http://127.0.0.1:{node.port}")
     page.wait(".pf-status")
-    page.click(".pf-status button")  # a browser asks only after the person did something
+    page.click_through(".pf-status button")  # a browser asks only after the person did something
     network.faults = Faults(refuse=True)
     network.drop_all()
     try:
