@@ -213,7 +213,8 @@ export class Keeping {
       }
       let brought = await this.bring(row, false);
       if (brought?.outcome === 'open') {
-        await this.app.commands.execute('docmanager:open', { path: row.path }).catch(() => undefined);
+        const opened = this.app.commands.execute('docmanager:open', { path: row.path });
+        await opened.then((widget?: { context?: DocumentRegistry.Context }) => widget?.context?.ready).catch(() => undefined);
         brought = await this.bring(row, false, true);
       }
       if (brought) {
