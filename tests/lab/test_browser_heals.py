@@ -76,7 +76,7 @@ def test_open_tabs_heal_on_the_next_node(browser: Browser, server: S3Server, tmp
         assert MARK.strip() in one.text(".jp-Notebook"), "the cell that ran when the node vanished says so"
         one.screenshot("lab-healed")
         until(lambda: wanted.encode() in stored(server, BUCKET, "moving/thesis.ipynb"), 90)
-        # A page that was closed or loaded anew meanwhile: its text is merged, or a copy beside the file. Never both, or lost.
+        # What a page held that was closed meanwhile is merged, or a copy beside the file. Never both, never lost.
         again = note.tab()
         again.do("goto", f"{root}/lab")
         again.ready()
