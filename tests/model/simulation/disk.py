@@ -190,6 +190,13 @@ class Disk:
             if not found.is_dir:
                 self.states.add((inner, bytes(found.content)))
 
+    def note_twins(self, path: str = "") -> None:
+        """What the `.~` twins below `path` hold counts as states of the files beside them: Jupyter's older copies."""
+        for inner, node in self.walk(path):
+            folder, _, name = inner.rpartition("/")
+            if name.startswith(".~"):
+                self.states.add((f"{folder}/{name[2:]}", bytes(node.content)))
+
     def fsync(self, node: Inode) -> None:
         """Content (or names, of a folder) as they are now survive a power cut."""
         if node.is_dir:
@@ -347,6 +354,7 @@ class Disk:
         for path, node in self.walk():
             if not node.is_dir and (node.author == "user" or node not in torn):
                 self.states.add((path, bytes(node.content)))  # torn or under an older name: what the file now holds
+        self.note_twins()  # a torn twin is still all that is left of a save that was under way
 
     # -- inside
 

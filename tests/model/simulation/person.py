@@ -355,10 +355,8 @@ class Person:
     def _move(self, old: str, new: str) -> None:
         self._disk.rename(old, new)
         self._disk.note_states(new)
-        for path, node in self._disk.walk(new) if self._disk.find(new).is_dir else ():
-            folder, _, name = path.rpartition("/")
-            if name.startswith(".~"):  # what the file beside it held before the save that is under way
-                self._disk.states.add((f"{folder}/{name[2:]}", bytes(node.content)))
+        if self._disk.find(new).is_dir:
+            self._disk.note_twins(new)
 
     def _later(self, after_s: float, step: Step) -> None:
         def act() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 import multiprocessing
@@ -10,21 +9,23 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, TypeVar, cast
 
 import pytest
 
-from preflight.checks import Context
+from preflight.checks import Context, Reading
 from preflight.checks.bucket_throughput import measure_download, measure_upload
 from preflight.cpu_wait import CpuWait, thread_wait_s
 from preflight.errors import Unmeasured
 from preflight.model import Blame, Limit, Severity
 from preflight.transfer import Transfer
-from sync.clock import SystemClock
 from sync.stores import Store
 from sync.stores.config import StoreConfig, file_config
 from sync.stores.opening import open_store
+from tests.support.links import SimulatedClock
 from tests.support.wait import until
+
+T = TypeVar("T")
 
 
 @pytest.mark.parametrize(
@@ -77,60 +78,69 @@ def test_the_kernel_counts_what_a_thread_waits() -> None:
             burner.join()
 
 
-def _context(folder: Path, cpu_wait_s: Callable[[], float]) -> Context:
-    limit = Limit(severity=Severity.REJECT, blame=Blame.NODE, advice="", at_least=1e15)
-    return Context(
-        stores=(StoreConfig("s3", "bucket"),),
-        open_store=lambda _: open_store(file_config(folder)),
-        limits={"bucket.upload": limit, "bucket.download": limit},
-        cpu_wait_s=cpu_wait_s,
-    )
+class SharedLine:
+    """A server whose requests and bytes take their time one after another, on a clock that only it moves."""
 
-
-@pytest.mark.parametrize("measure", [measure_upload, measure_download])
-def test_a_slow_result_without_a_cpu_is_unknown(tmp_path: Path, measure: Callable[[Context], object]) -> None:
-    jumps = itertools.count()
-    with pytest.raises(Unmeasured, match="the CPU was busy with something else"):
-        measure(_context(tmp_path, lambda: float(next(jumps))))
-
-
-@pytest.mark.parametrize("measure", [measure_upload, measure_download])
-def test_a_slow_result_with_a_cpu_counts(tmp_path: Path, measure: Callable[[Context], object]) -> None:
-    assert getattr(measure(_context(tmp_path, lambda: 0.0)), "value", 0) > 0
-
-
-class OneAtATime:
-    """A server that needs a while for each request, whatever its size, and serves one after another."""
-
-    def __init__(self, inner: Store) -> None:
-        self._inner = inner
+    def __init__(self, inner: Store, clock: SimulatedClock, request_s: float, rate: float) -> None:
+        self._inner, self._clock = inner, clock
+        self._request_s, self._rate = request_s, rate
         self._turn = threading.Lock()
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._inner, name)
 
     def put(self, key: str, body: bytes, **options: object) -> object:
-        return self._served(lambda: self._inner.put(key, body, **options))  # type: ignore[arg-type]
+        return self._served(len(body), lambda: self._inner.put(key, body, **options))  # type: ignore[arg-type]
 
     def get_range(self, key: str, start: int, end: int) -> bytes:
-        return self._served(lambda: self._inner.get_range(key, start, end))
+        return self._served(end - start, lambda: self._inner.get_range(key, start, end))
 
     def get(self, key: str, into: BinaryIO) -> object:
-        return self._served(lambda: self._inner.get(key, into))
+        seen = self._inner.head(key)
+        return self._served(seen.size if seen else 0, lambda: self._inner.get(key, into))
 
-    def _served(self, act: Callable[[], Any]) -> Any:
+    def _served(self, size: int, act: Callable[[], T]) -> T:
         with self._turn:
-            SystemClock().sleep(0.04)
+            self._clock.sleep(self._request_s + size / self._rate)
             return act()
 
 
-@pytest.mark.parametrize("measure", [measure_upload, measure_download])
-def test_a_server_that_answers_slowly_is_no_slow_line(tmp_path: Path, measure: Callable[[Context], object]) -> None:
+def _context(
+    folder: Path, *, limit: float, request_s: float, rate: float, cpu_wait_s: Callable[[], float] = lambda: 0.0
+) -> Context:
+    clock = SimulatedClock()
+    demand = Limit(severity=Severity.REJECT, blame=Blame.NODE, advice="", at_least=limit)
+    store = SharedLine(open_store(file_config(folder)), clock, request_s, rate)
+    return Context(
+        clock=clock,
+        stores=(StoreConfig("s3", "bucket"),),
+        open_store=lambda _: cast(Store, store),
+        limits={"bucket.upload": demand, "bucket.download": demand},
+        cpu_wait_s=cpu_wait_s,
+    )
+
+
+MEASURES = pytest.mark.parametrize("measure", [measure_upload, measure_download])
+
+
+@MEASURES
+def test_a_slow_result_without_a_cpu_is_unknown(tmp_path: Path, measure: Callable[[Context], Reading]) -> None:
+    jumps = itertools.count()
+    context = _context(tmp_path, limit=2e6, request_s=0.001, rate=1e6, cpu_wait_s=lambda: 1e6 * next(jumps))
+    with pytest.raises(Unmeasured, match="the CPU was busy with something else"):
+        measure(context)
+
+
+@MEASURES
+def test_a_slow_result_with_a_cpu_counts(tmp_path: Path, measure: Callable[[Context], Reading]) -> None:
+    assert measure(_context(tmp_path, limit=2e6, request_s=0.001, rate=1e6)).value == pytest.approx(1e6, rel=0.05)
+
+
+@MEASURES
+def test_a_server_that_answers_slowly_is_no_slow_line(tmp_path: Path, measure: Callable[[Context], Reading]) -> None:
     """The round trip that is taken off is a lonely one; four requests at once wait for each other."""
-    context = _context(tmp_path, lambda: 0.0)
-    slow = dataclasses.replace(context, open_store=lambda _: OneAtATime(open_store(file_config(tmp_path))))  # type: ignore[arg-type,return-value]
     with pytest.raises(Unmeasured, match="says more about answers than about the line"):
-        measure(slow)
+        measure(_context(tmp_path, limit=1e9, request_s=0.04, rate=1e10))
 
 
 @pytest.mark.parametrize(
