@@ -53,10 +53,13 @@ def open_retrying(config: StoreConfig, clock: Clock) -> Store:
     return Retrying(Guarded(open_store(config)), clock=clock)
 
 
-def host_of(settings: SyncSettings, config: StoreConfig, clock: Clock, *, is_mirror: bool = False) -> Host:
-    """An engine for one store, which learns beside its work what the bucket can really do."""
+def host_of(
+    settings: SyncSettings, config: StoreConfig, clock: Clock, *, is_mirror: bool = False, asks: bool = True
+) -> Host:
+    """An engine for one store; if it `asks`, it learns beside its work what the bucket can really do."""
     store = open_retrying(config, clock)
-    return Host(settings, store, clock, is_mirror=is_mirror, asking=Asking(config, store, clock))
+    asking = Asking(config, store, clock) if asks else None
+    return Host(settings, store, clock, is_mirror=is_mirror, asking=asking)
 
 
 def run_child(settings: SyncSettings, *, once: bool = False, timeout_s: float = float("inf")) -> int:
@@ -70,7 +73,7 @@ def run_child(settings: SyncSettings, *, once: bool = False, timeout_s: float = 
     try:
         if not settings.stores:
             return _without_store(settings, clock, stop, once=once)
-        return Child(settings, clock, stop).live(once=once, timeout_s=timeout_s)
+        return Child(settings, clock, stop, once=once).live(once=once, timeout_s=timeout_s)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -97,11 +100,12 @@ def _without_store(settings: SyncSettings, clock: Clock, stop: Stop, *, once: bo
 class Child:
     """The running process: engines, watcher, control socket."""
 
-    def __init__(self, settings: SyncSettings, clock: Clock, stop: Stop) -> None:
+    def __init__(self, settings: SyncSettings, clock: Clock, stop: Stop, *, once: bool = False) -> None:
         self._settings = settings
         self._clock = clock
         self._stop = stop
-        self._primary = host_of(settings, settings.stores[0], clock)
+        # A command would end before its twenty questions are answered, or wait for them (docs/decisions/0103).
+        self._primary = host_of(settings, settings.stores[0], clock, asks=not once)
         self._mirrors: list[Mirror] = []
         self._watcher: Watcher | None = None  # one-shot commands have none, and its library takes long to import
         self._is_watching = False

@@ -40,6 +40,7 @@ def step(engine: Engine, now_s: float) -> float:
         scanning.scan(engine, now_s)
         if engine.restore is None and not engine.wants_pull:
             doubts.look(engine, now_s)
+            _lease(engine, now_s)  # what the scan found may need it, and nothing else would wake us
             pushing.push(engine, now_s)
         _expire(engine, now_s)
     return _wait(engine, now_s)

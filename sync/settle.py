@@ -12,6 +12,8 @@ STALE_SMALL_S = 2.0  # a small file that never rests is saved all the same
 STALE_LARGE_S = 900.0  # a checkpoint takes minutes to write; what never settles goes up every quarter of an hour
 TWIN_S = 60.0  # JupyterLab holds a `.~` twin for the seconds of one save; an older one is debris of a crash
 COST_BYTES_PER_S = 1024 * 1024  # a file that changes all the time is sent at this rate at most, on average
+PROMPT_BYTES = 1024 * 1024  # up to this a save is never more than a second from the bucket, on a line of 38 Mbit/s:
+PROMPT_BYTES_PER_S = 4 * 1024 * 1024  # ... so it waits a quarter of a second at most for the one before it
 
 
 def due_at(
@@ -35,7 +37,7 @@ def due_at(
     else:
         due = min(still_since_s + QUIET_LARGE_S, first_s + STALE_LARGE_S)
     if last_sent_s is not None:
-        due = max(due, last_sent_s + size / COST_BYTES_PER_S)
+        due = max(due, last_sent_s + size / (COST_BYTES_PER_S if size > PROMPT_BYTES else PROMPT_BYTES_PER_S))
     return due
 
 

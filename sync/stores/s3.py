@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import obstore
 
 from sync.errors import Corrupt, NotFound, PreconditionFailed, Transient, Unsupported
+from sync.names import is_ours
 from sync.stores import ANY, ObjectInfo, Part, Precondition
 from sync.stores.body import opened, read, size_of
 from sync.stores.carrier import CHUNK_BYTES, fits_obstore, quoted, user_meta
@@ -83,7 +84,7 @@ class S3Store(S3Bucket):
 
     def _open(self, key: str, full: str, if_version: str | None) -> Iterator[ObjectInfo | bytes]:
         """The object's info, then its bytes."""
-        if fits_obstore(full):
+        if self._suits_obstore(key, full):
             options: Any = {"if_match": if_version} if if_version is not None else None
             answer = obstore.get(self._clients.reading, full, options=options)
             stated = answer.meta
@@ -108,7 +109,7 @@ class S3Store(S3Bucket):
         content: bytes | memoryview
         try:
             with self._asking("get", key):
-                if fits_obstore(full) and length <= OBSTORE_MAX_BYTES:
+                if self._suits_obstore(key, full) and length <= OBSTORE_MAX_BYTES:
                     options: Any = {"range": (start, start + length)}
                     if if_version is not None:
                         options["if_match"] = if_version
@@ -134,7 +135,7 @@ class S3Store(S3Bucket):
             body = read(body)
         with self._asking("put", key, if_version=only_if.if_version):
             is_small = isinstance(body, bytes) and size <= OBSTORE_MAX_BYTES
-            if is_small and fits_obstore(full) and self._is_standard(headers) and _ascii(meta):
+            if is_small and self._suits_obstore(key, full) and self._is_standard(headers) and _ascii(meta):
                 assert isinstance(body, bytes)
                 md5 = hashlib.md5(body, usedforsecurity=False).digest()
                 mode: Any = "overwrite"
@@ -153,6 +154,12 @@ class S3Store(S3Bucket):
         if stated is not None and stated != md5:
             self._explain_mismatch(key)
         return ObjectInfo(key, size, version, 0.0, dict(meta), md5)
+
+    @staticmethod
+    def _suits_obstore(key: str, full: str) -> bool:
+        """Whether obstore carries it. Our own records go by the wire, whose connection the listing and copies share:
+        each further client costs a start two or three more round trips before the first byte."""
+        return not is_ours(key) and fits_obstore(full)
 
     def _is_standard(self, headers: Mapping[str, str]) -> bool:
         """Whether obstore can say this condition."""

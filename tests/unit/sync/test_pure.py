@@ -131,6 +131,7 @@ MIB = 1024 * 1024
         (100 * MIB, 5000.0, False, False, None, 1000.0),
         (10, 100.0, True, True, None, 160.0),
         (4 * MIB, 100.0, True, False, 99.0, 103.0),
+        (MIB, 100.0, True, False, 100.0, 100.25),  # the second save of a notebook waits for no more than that
     ],
 )
 def test_due_at(size: int, still_since: float, closed: bool, twin: bool, sent: float | None, due: float) -> None:
