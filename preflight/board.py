@@ -15,7 +15,7 @@ from typing import Any
 
 from preflight.supervisor import Phase, View
 from sync.clock import Clock
-from sync.status import STALE_AFTER_S, State, read_status
+from sync.status import STALE_AFTER_S, State, StatusFile
 from sync.status import Status as SyncStatus
 
 READY_STALE_AFTER_S = 30.0  # JupyterLab is asked every 5 s with a 3 s limit: six chances
@@ -104,7 +104,7 @@ class Board:
 
     def __init__(self, clock: Clock, state_dir: Path | None = None) -> None:
         self.clock = clock
-        self._state_dir = state_dir
+        self._status = StatusFile(state_dir) if state_dir is not None else None
         self._lock = threading.Lock()
         now_s = clock.monotonic()
         self._facts = Facts(started_s=now_s, beat_s=now_s)
@@ -116,7 +116,7 @@ class Board:
 
     def use(self, state_dir: Path) -> None:
         """Where sync's status document lives."""
-        self._state_dir = state_dir
+        self._status = StatusFile(state_dir)
 
     def add_finding(self, finding: Mapping[str, Any]) -> None:
         """One more check has finished."""
@@ -134,9 +134,7 @@ class Board:
 
     def sync(self) -> SyncStatus | None:
         """Sync's last word, None when there is none or it is another life's."""
-        if self._state_dir is None:
-            return None
-        status = read_status(self._state_dir)
+        status = self.last_sync()
         view = self._facts.view
         if status is None or view is None:
             return None
@@ -147,7 +145,7 @@ class Board:
 
     def last_sync(self) -> SyncStatus | None:
         """Its last document, whoever wrote it: after the end nobody runs who could confirm it."""
-        return read_status(self._state_dir) if self._state_dir is not None else None
+        return self._status.read() if self._status is not None else None
 
     def answer(self, kind: str) -> Answer:
         """What `startupz`, `livez` or `readyz` says now."""

@@ -115,3 +115,24 @@ def read_status(state_dir: Path) -> Status | None:
         return Status(**raw)
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+class StatusFile:
+    """The document for one who asks all the time: it is parsed again only when it was written again. Thread-safe."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+        self._last: tuple[tuple[int, int, int], Status] | None = None
+
+    def read(self) -> Status | None:
+        """As `read_status`."""
+        try:
+            found = os.stat(status_path(self._state_dir))
+        except OSError:
+            return None
+        seen, last = (found.st_ino, found.st_mtime_ns, found.st_size), self._last
+        if last is not None and last[0] == seen:
+            return last[1]
+        status = read_status(self._state_dir)
+        self._last = None if status is None else (seen, status)  # half of one (a full disk) is looked at again
+        return status

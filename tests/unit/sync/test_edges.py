@@ -16,7 +16,7 @@ from sync.crew import FAR_S, FIRST, Bandwidth, Crew, side_by_side
 from sync.errors import BadSettings, Transient
 from sync.settings import SyncSettings, machine_name
 from sync.state import Journal
-from sync.status import State
+from sync.status import State, Status, StatusFile, read_status, status_path, write_status
 from sync.tree import Entry, Row
 from sync.work import Failed, Outcome, Vanished
 from tests.support.rig import Clock, Rig
@@ -224,3 +224,21 @@ def test_bad_settings_end_with_2_and_name_the_variable(tmp_path: Path) -> None:
     bad = CliRunner().invoke(app, ["run"], env={**environ(tmp_path), "PREFLIGHT_STORE": "gopher://x/y"})
     assert bad.exit_code == 2
     assert "PREFLIGHT_STORE" in bad.stderr
+
+
+def test_a_status_that_was_written_again_is_read_again(tmp_path: Path) -> None:
+    file = StatusFile(tmp_path)
+    assert file.read() is None
+    write_status(tmp_path, Status(state=State.SAVING, pending_files=1))
+    first = file.read()
+    assert first is not None
+    assert first.state is State.SAVING
+    assert file.read() is first
+    write_status(tmp_path, Status(state=State.SAVED))
+    assert file.read() == read_status(tmp_path) != first
+    status_path(tmp_path).write_text("{")
+    assert file.read() is None
+    write_status(tmp_path, Status(state=State.HELD))
+    assert file.read() == read_status(tmp_path)
+    status_path(tmp_path).unlink()
+    assert file.read() is None
