@@ -78,7 +78,8 @@ class Gate:
         if status is not None and status.restored:
             return Word(True)
         if status is not None and status.state in (State.FAILED, State.FENCED):
-            return Word(True, f"nothing is saved: {status.why or status.state.value}")
+            why = status.why or status.state.value
+            return Word(True, why if "nothing is saved" in why else f"nothing is saved: {why}")
         if status is not None and status.state is State.RESTORING:
             return Word(False, "the folder is being restored")
         if waited_s >= self.offline_after_s:

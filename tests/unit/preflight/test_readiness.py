@@ -43,6 +43,17 @@ def test_the_gate(status: Status | None, waited_s: float, opens: bool, warns: bo
 
 
 @pytest.mark.parametrize(
+    ("why", "said"),
+    [
+        ("denied", "nothing is saved: denied"),
+        ("no bucket is configured: nothing is saved", "no bucket is configured: nothing is saved"),
+    ],
+)
+def test_a_warning_says_once_that_nothing_is_saved(why: str, said: str) -> None:
+    assert GATE.opens(Status(state=State.FAILED, why=why), 0.1).why == said
+
+
+@pytest.mark.parametrize(
     ("text", "ok", "busy", "why"),
     [
         ("READY", True, False, ""),
