@@ -22,6 +22,8 @@ from tests.model.simulation.world import Crash, World
 
 FORGETFUL = ("cut_power", "lose_journal", "lose_folder")  # after these a node does not know its own writes
 INTERRUPTED = ("thesis", "d/x")  # names that JupyterLab's saves are torn under: mended, with the torn one kept beside
+PROMPT = "prompt.md"
+PROMPT_S = 2.0  # the promise is a second, on a line of 100 ms that answers
 QUIET_LIMIT_S = 900.0  # an audit, a backed-off retry and a lease term fit into it several times
 
 
@@ -199,6 +201,8 @@ class Lifetime:
         self._check_parked(last)
         self._check_conflicts()
         if not self.laws.violations:
+            self._check_prompt(last)
+        if not self.laws.violations:
             self._check_restore(last)
 
     def _is_quiet(self, life: Life) -> bool:
@@ -253,6 +257,20 @@ class Lifetime:
                     continue  # a program is in the middle of saving it
                 if content not in stored and content not in stranded:
                     self.laws.object("G5", f"{life.name} was fenced, and {key!r} was not parked")
+
+    def _check_prompt(self, last: Life) -> None:
+        """After any while of quiet a save is in the bucket within the window that was promised."""
+        self.world.run(self.world.now_s + self.rng.uniform(0.0, 40.0))
+        self.people[last.node.name].save_named(PROMPT)
+        content = bytes(last.node.disk.find(f"{FOLDER}/{PROMPT}").content)
+        end_s = self.world.now_s + PROMPT_S
+        while self.world.now_s < end_s:
+            self.world.run(self.world.now_s + 0.1)
+            live = self.bucket.live.get(PROMPT)
+            if live is not None and live.content == content:
+                self.laws.checked["G2"] += 1
+                return
+        self.laws.object("G2", f"{PROMPT!r} is not in the bucket after {PROMPT_S} s: {_why_busy(last)}")
 
     def _check_restore(self, last: Life) -> None:
         """restore(flush(x)) == x, on a machine that knows nothing."""
