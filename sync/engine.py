@@ -52,6 +52,7 @@ from sync.work import (
 log = logging.getLogger(__name__)
 
 REPULL_AFTER_S = 65.0  # past the term of the node before us: servers give a stalled request up after a minute
+RELIST_AFTER_S = 15.0  # a listing that failed after the restore
 LOG_EVERY_S = 60.0  # the same trouble is told once a minute
 EXPIRE_FIRST_S = 600.0  # a start has better things to do than to look through the trash
 EXPIRE_EVERY_S = 86_400.0
@@ -227,6 +228,10 @@ class Engine:
                 gone = self.agenda.gone.get(path)
                 self.agenda.drop_gone(path)
                 self.problems.pop(path, None)
+                if (
+                    gone is None
+                ):  # a scan found it there again while the delete was on its way, and as the journal had it
+                    self.look_again(path, now_s)
                 if gone is None or gone.is_of_burst:
                     self.lately_deleted.append(now_s)
             case Foreign(path=path):
@@ -288,15 +293,15 @@ class Engine:
 
     def look_again(self, path: str, now_s: float) -> None:
         """The next scan compares the path with the journal, whatever an earlier one found."""
-        folder = path.rstrip("/").rpartition("/")[0]
         self.scanner.forget(home(path))
-        self.scanner.forget(folder)
-        self.mark_now(folder, now_s)
+        self.scanner.forget(path.rstrip("/").rpartition("/")[0])
+        self.mark_now(home(path), now_s)  # an empty folder decides about its marker, if it is there: else its parent
 
     def _copied(self, copies: tuple[Copy, ...]) -> None:
         for copy in copies:
             self.journal.add_conflict(copy.path, copy.copy, copy.at)
-            if copy.row is not None:
+            # A scan may have found the new file meanwhile: what its own upload made of the object is newer than this.
+            if copy.row is not None and copy.copy not in self.busy and self.journal.row(copy.copy) is None:
                 self.journal.record(copy.copy, copy.row)
                 self.doubts.drop(copy.copy)
             self.mark_now(copy.copy.rpartition("/")[0], self.clock.monotonic())
@@ -355,6 +360,8 @@ class Engine:
         self.outage = worse(self.outage, error, now_s, is_general=not path)
         if self.restore is not None and not self.restore.is_listed and not path:
             self.restore = None
+            if self.restored:  # what was to be looked at again still is; saving goes on meanwhile
+                self.repull_s = now_s + RELIST_AFTER_S
         if now_s >= self.log_again_s:
             self.log_again_s = now_s + LOG_EVERY_S
             log.warning("A transfer failed and is tried again", extra={"path": path, "error": str(error)})

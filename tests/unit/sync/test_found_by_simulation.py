@@ -13,12 +13,13 @@ import pytest
 from sync.agenda import RETRY_MOST_S, UNREST_MOST_S, Agenda
 from sync.clock import SystemClock
 from sync.disk import DiskFiles
-from sync.errors import LeaseLost
+from sync.errors import LeaseLost, Transient
 from sync.scan import Diff
 from sync.status import State, Status, read_status, write_status
 from sync.stores import Writes
 from sync.stores.retry import Patience, Retrying
 from sync.tree import Entry, Row
+from sync.work import Copy, Saved
 from tests.model.simulation.bucket import Bucket
 from tests.model.simulation.faults import Network
 from tests.model.simulation.memory_store import Bystander, MemoryStore
@@ -198,3 +199,70 @@ def test_a_clock_that_was_set_back_does_not_hold_a_restore_up(tmp_path: Path) ->
     rig.clock.jumped_s = -86_400.0
     rig.work()
     assert rig.read("thesis.ipynb") == '{"cells": []}'
+
+
+@pytest.mark.parametrize("name", ["results/", "thesis.md"])
+def test_what_comes_back_while_its_delete_is_on_its_way_is_saved_again(rig: Rig, name: str) -> None:
+    """Seed 6001326: a scan found it as the journal had it; then the answer came, and nobody looked again."""
+    rig.write("other.md", "other")
+    place, away = rig.data / name.rstrip("/"), rig.top / "away"
+    rig.write("thesis.md", "words")
+    (rig.data / "results").mkdir()
+    rig.sync().rest(3)
+    assert name in rig.objects()
+    place.rename(away)
+    rig.engine.mark("")
+
+    def bring_back(key: str) -> None:
+        if key != name or place.exists():
+            return
+        away.rename(place)
+        rig.engine.mark("")
+        rig.engine.mark("results" if name.endswith("/") else "")
+        for _ in range(6):
+            rig.engine.turn()
+            rig.clock.added_s += 0.1
+
+    rig.store.before["delete"] = bring_back
+    rig.work(until=lambda: name not in rig.objects())
+    rig.rest(5)
+    assert name in rig.objects()
+
+
+def test_a_listing_that_failed_is_asked_for_again(rig: Rig) -> None:
+    """Seed 6001866: what a slow predecessor wrote last was looked for once, the network failed, and that was that."""
+    rig.write("mine.md", "mine")
+    rig.sync()
+    rig.foreign("theirs.md", "theirs")
+    refusals = [Transient("gone"), Transient("gone")]
+
+    def refuse(prefix: str) -> None:
+        if refusals:
+            raise refusals.pop()
+
+    rig.store.before["list"] = refuse
+    rig.engine.wants_pull = True
+    rig.rest(1)
+    assert len(refusals) == 1
+    rig.write("mine.md", "newer")
+    rig.engine.mark("", "mine.md")
+    rig.rest(5)
+    assert rig.object("mine.md") == b"newer", "saving goes on meanwhile"
+    rig.rest(60)
+    assert rig.read("theirs.md") == "theirs"
+
+
+def test_a_row_of_a_conflict_copy_does_not_replace_what_its_own_upload_recorded(rig: Rig) -> None:
+    """Seed 6001654: a scan found the new file and sent its mode along before the path's own answer came."""
+    rig.write("a.md", "a")
+    rig.sync()
+    row = rig.journal.row("a.md")
+    assert row is not None
+    old = row._replace(version='"older"')
+    rig.write("b.md", "b")
+    rig.sync()
+    other = rig.journal.row("b.md")
+    assert other is not None
+    rig.engine.post(Saved("b.md", other, was_sent=False, copies=(Copy("b.md", "a.md", 0.0, old),)))
+    rig.rest(1)
+    assert rig.journal.row("a.md") == row
