@@ -94,7 +94,10 @@ def _bulk(work: Path, far: Bucket, line: Line) -> list[Row]:
     """A working folder as it is: 300 small files and one of 16 MiB."""
     source = work / _prefix(line, "folder")
     make_tree(source, 300, 4096)
-    (source / "model.bin").write_bytes(os.urandom(16 << 20))
+    model = source / "model.bin"
+    model.write_bytes(os.urandom(16 << 20))
+    hour_ago = model.stat().st_mtime - 3600
+    os.utime(model, (hour_ago, hour_ago))  # written long ago: what is fresh and large waits two seconds for more
     pushes, pulls = compare(work, far, source, 1, PEERS)
     shutil.rmtree(source)
     found = []
