@@ -44,6 +44,7 @@ def burst(work: Path, bucket: Bucket, files: int) -> Row:
         make_tree(staged, files)
         started, used_s = time.monotonic(), cpu_s(child.pid)
         shutil.copytree(staged, folder / "new")
+        copied = time.monotonic() - started
         state_dir = Path(f"{folder}.state")
         while (status := read_status(state_dir)) is None or status.files < files:
             if time.monotonic() - started > 900:
@@ -62,7 +63,7 @@ def burst(work: Path, bucket: Bucket, files: int) -> Row:
     return Row(
         f"burst of {files:,} new files, all durable",
         "<= 1.2x the best bulk uploader",
-        f"{mine:.1f} s (copying them included), {used_s:.1f} CPU s",
+        f"{mine:.1f} s ({copied:.1f} s of copying included), {used_s:.1f} CPU s",
         f"{best}: {uploads[best]:.1f} s, {costs_s[best]:.1f} CPU s",
         f"{mine / uploads[best]:.2f}x",
         mine <= 1.2 * uploads[best],

@@ -8,7 +8,7 @@ from tests.bench.rows import Row
 
 # The beginning of a row's name -> the reason.
 _REASONS: dict[str, str] = {
-    "push 256": "the whole is hashed before its first part, and each part again, on the cores that the server needs too",
+    "push 256": "the whole is hashed before its first part, each part again, on the cores that the server needs too",
     "pull 256": "a start (0.25 s), lease, listing and an MD5 in order (0.45 s of a core); s5cmd checks no content",
     "push 300": "lease, listing and the lease's end are round trips that a copying tool does not make",
     "pull 300": "lease and listing, one after the other, are round trips that a copying tool does not make",
