@@ -134,11 +134,15 @@ class Laws:
             return
         if any(content == old.content for _, content in machine.disk.states):
             return
-        if self._bucket.writes is not Writes.FULL and old.at_s > machine.looked.get(key, -1.0):
-            return  # no server compares, and it came between this machine's look and the write that followed it
+        if self._came_after_the_look(machine, key, old):
+            return
         if self._is_reachable(old):
             return
         self.object("G3", f"{machine.name} destroyed {old} of {old.writer}, which it never showed to its user")
+
+    def _came_after_the_look(self, machine: Machine, key: str, old: Version) -> bool:
+        """No server compares, and it came between this machine's look and the write or delete that followed it."""
+        return self._bucket.writes is not Writes.FULL and old.at_s > machine.looked.get(key, -1.0)
 
     def _is_reachable(self, lost: Version) -> bool:
         if any(v is not lost and v.content == lost.content for v in self._bucket.live.values()):
@@ -153,7 +157,7 @@ class Laws:
             return  # holds nothing; G7 sees when it is wrong
         if path not in machine.disk.removed:
             self.object("G4", f"{machine.name} deleted {key!r}, which nobody had removed from its folder")
-        if not self._was_kept(old):
+        if not self._was_kept(old) and not self._came_after_the_look(machine, key, old):
             self.object("G4", f"{machine.name} deleted {key!r} without keeping {old} anywhere")
 
     def _was_kept(self, old: Version) -> bool:
