@@ -52,7 +52,7 @@ from sync.work import (
 log = logging.getLogger(__name__)
 
 REPULL_AFTER_S = 65.0  # past the term of the node before us: servers give a stalled request up after a minute
-RELIST_AFTER_S = 15.0  # a listing that failed after the restore
+RELIST_AFTER_S = 15.0  # a listing that failed after the restore, or a conflict copy that did not arrive
 LOG_EVERY_S = 60.0  # the same trouble is told once a minute
 EXPIRE_FIRST_S = 600.0  # a start has better things to do than to look through the trash
 EXPIRE_EVERY_S = 86_400.0
@@ -304,6 +304,8 @@ class Engine:
             if copy.row is not None and copy.copy not in self.busy and self.journal.row(copy.copy) is None:
                 self.journal.record(copy.copy, copy.row)
                 self.doubts.drop(copy.copy)
+            if copy.row is None and not self.limits.is_mirror:  # kept in the bucket, but it did not arrive here
+                self.repull_s = self.repull_s or self.clock.monotonic() + RELIST_AFTER_S
             self.mark_now(copy.copy.rpartition("/")[0], self.clock.monotonic())
             log.warning("Two contents met; both are kept", extra={"path": copy.path, "copy": copy.copy})
 
@@ -361,7 +363,7 @@ class Engine:
         if self.restore is not None and not self.restore.is_listed and not path:
             self.restore = None
             if self.restored:  # what was to be looked at again still is; saving goes on meanwhile
-                self.repull_s = now_s + RELIST_AFTER_S
+                self.repull_s = self.repull_s or now_s + RELIST_AFTER_S
         if now_s >= self.log_again_s:
             self.log_again_s = now_s + LOG_EVERY_S
             log.warning("A transfer failed and is tried again", extra={"path": path, "error": str(error)})

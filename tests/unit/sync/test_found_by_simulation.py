@@ -266,3 +266,24 @@ def test_a_row_of_a_conflict_copy_does_not_replace_what_its_own_upload_recorded(
     rig.engine.post(Saved("b.md", other, was_sent=False, copies=(Copy("b.md", "a.md", 0.0, old),)))
     rig.rest(1)
     assert rig.journal.row("a.md") == row
+
+
+def test_a_conflict_copy_that_did_not_arrive_is_fetched_later(rig: Rig) -> None:
+    """Seed 8001043: it was kept in the bucket, the network failed, and its folder had to wait for the next restore."""
+    rig.write("a.md", "a")
+    rig.sync()
+    rig.foreign("a.md", "theirs")
+    refusals = [Transient("gone")]
+
+    def refuse(key: str) -> None:
+        if "(conflict " in key and refusals:
+            raise refusals.pop()
+
+    rig.store.before["get"] = refuse
+    rig.write("a.md", "mine")
+    rig.engine.mark("", "a.md")
+    rig.rest(60)
+    assert not refusals
+    (copy,) = (path for path in rig.data.iterdir() if "(conflict " in path.name)
+    assert copy.read_text() == "theirs"
+    assert rig.object("a.md") == b"mine"
