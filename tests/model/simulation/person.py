@@ -296,8 +296,8 @@ class Person:
         path = self._at(self._rng.choice(("d", "f/g", "run.py")))
         node = self._disk.find(path)
         mode = node.mode & 0o7777
-        if mode == 0:
-            return
+        if not mode & 0o400:
+            return  # hidden already: what it is shown with must be a mode in which it can be read
         hidden_s = self._rng.uniform(1, 20)
         self._disk.chmod(path, 0)
         self._disk.hidden[path] = self._world.now_s + hidden_s
