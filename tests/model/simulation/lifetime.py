@@ -260,8 +260,11 @@ class Lifetime:
 
     def _check_prompt(self, last: Life) -> None:
         """After any while of quiet a save is in the bucket within the window that was promised."""
-        self.world.run(self.world.now_s + self.rng.uniform(0.0, 40.0))
-        self.people[last.node.name].save_named(PROMPT)
+        person = self.people[last.node.name]
+        self.world.at(self.world.now_s + self.rng.uniform(0.0, 40.0), lambda: person.save_named(PROMPT))
+        end_s = self.world.now_s + 41.0
+        while self.world.now_s < end_s and not last.node.disk.exists(f"{FOLDER}/{PROMPT}"):
+            self.world.run(self.world.now_s + 0.1)
         content = bytes(last.node.disk.find(f"{FOLDER}/{PROMPT}").content)
         end_s = self.world.now_s + PROMPT_S
         while self.world.now_s < end_s:
