@@ -31,6 +31,7 @@ class Pending:
     path: str
     entry: Entry
     first_s: float
+    moving_s: float  # since when it has not been seen at rest: it may wait for other reasons for much longer
     still_since_s: float
     was_closed: bool
     has_twin: bool
@@ -122,7 +123,9 @@ class Agenda:
                 since = max(since, now_s - 10.0)
         if whole:
             since = min(since, now_s - settle.QUIET_CLOSED_S)
-        item = Pending(path, entry, old.first_s if old else now_s, since, closed, has_twin)
+        is_moving = old is not None and now_s < old.still_since_s + settle.AT_REST_S
+        first_s, moving_s = (now_s, now_s) if old is None else (old.first_s, old.moving_s if is_moving else now_s)
+        item = Pending(path, entry, first_s, moving_s, since, closed, has_twin)
         item.failures = old.failures if old else 0
         self.pending[path] = item
         self._pending_in.setdefault(home(path), set()).add(path)
@@ -134,7 +137,7 @@ class Agenda:
         else:
             due = settle.due_at(
                 size=item.entry.size,
-                first_s=item.first_s,
+                first_s=item.moving_s,
                 still_since_s=item.still_since_s,
                 was_closed=item.was_closed,
                 has_twin=item.has_twin,
@@ -176,6 +179,12 @@ class Agenda:
             delay = min(settle.QUIET_CLOSED_S * 2**item.refusals, UNREST_MOST_S)
             item.refusals += 1
         self._schedule(item, now_s + delay)
+
+    def postpone(self, path: str, now_s: float) -> None:
+        """`path` was not read at all: soon, and what is known of how long it has rested stays true."""
+        item = self.pending.get(path)
+        if item is not None:
+            self._schedule(item, now_s + settle.QUIET_CLOSED_S)
 
     def refill(self, now_s: float) -> None:
         """Move what became due among the ready, where the best goes first."""
@@ -224,7 +233,7 @@ class Agenda:
         if item is not None and item.entry[:6] == entry[:6]:
             self._drop_pending(path)
         elif item is not None:
-            item.first_s = now_s
+            item.first_s = item.moving_s = now_s
             item.failures = 0
             self._schedule(item)
 

@@ -95,7 +95,7 @@ def preserve(task: Task, info: ObjectInfo, world: World) -> Copy:
     if copied is None:
         raise Transient("No free name for the conflict copy", where=key)
     row = _bring_here(copy, copied, world) if world.keeps_copies_here else None
-    return Copy(path, copy, world.clock.now(), row)
+    return Copy(path, copy, world.clock.now(), row, is_missing=row is None and world.keeps_copies_here)
 
 
 def _copy(world: World, source: str, target: str, info: ObjectInfo) -> ObjectInfo:

@@ -304,7 +304,7 @@ class Engine:
             if copy.row is not None and copy.copy not in self.busy and self.journal.row(copy.copy) is None:
                 self.journal.record(copy.copy, copy.row)
                 self.doubts.drop(copy.copy)
-            if copy.row is None and not self.limits.is_mirror:  # kept in the bucket, but it did not arrive here
+            if copy.is_missing:  # kept in the bucket, but it did not arrive here
                 self.repull_s = self.repull_s or self.clock.monotonic() + RELIST_AFTER_S
             self.mark_now(copy.copy.rpartition("/")[0], self.clock.monotonic())
             log.warning("Two contents met; both are kept", extra={"path": copy.path, "copy": copy.copy})
@@ -342,10 +342,10 @@ class Engine:
 
     def _failed(self, path: str, error: SyncError, now_s: float) -> None:
         if isinstance(error, LeaseLost):
-            self.agenda.retry(path, now_s, failed=False)  # to be parked
+            self.agenda.postpone(path, now_s)  # to be parked
             return
         if isinstance(error, Unconfirmed):
-            self.agenda.retry(path, now_s, failed=False)
+            self.agenda.postpone(path, now_s)
             self.again_in_restore(path, now_s)
             return
         self.agenda.retry(path, now_s, failed=True)

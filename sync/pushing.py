@@ -69,9 +69,11 @@ def _send(engine: Engine, item: Pending) -> None:
     task = Task(path, item.entry, row, note=engine.journal.uploads().get(path) if _is_large(item) else None)
     task.ours = engine.doubts.of(path)
     folder = settle.git_folder(path)
-    # Only the state that came to rest goes up, lest a save that began since is caught halfway; what never rests must.
+    # Only the state that came to rest goes up, lest a save that began since is caught halfway (after an outage, many
+    # have waited for long); what never rests must.
     stale_s = settle.STALE_SMALL_S if item.entry.size <= settle.SMALL_BYTES else settle.STALE_LARGE_S
-    is_restless = engine.clock.monotonic() >= item.first_s + stale_s
+    now_s = engine.clock.monotonic()
+    is_restless = now_s >= item.moving_s + stale_s and now_s < item.still_since_s + settle.AT_REST_S
     task.is_exact = (folder is not None and not settle.is_git_object(path)) or not is_restless
     if row is None and item.entry.kind is Kind.FILE:
         gone = engine.agenda.origin(item.entry)

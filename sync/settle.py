@@ -11,6 +11,7 @@ QUIET_LARGE_S = 2.0  # torch.save and chunked uploads pause for less
 STALE_SMALL_S = 2.0  # a small file that never rests is saved all the same
 STALE_LARGE_S = 900.0  # a checkpoint takes minutes to write; what never settles goes up every quarter of an hour
 TWIN_S = 60.0  # JupyterLab holds a `.~` twin for the seconds of one save; an older one is debris of a crash
+AT_REST_S = 1.0  # what looks the same for so long is not in the middle of a save
 COST_BYTES_PER_S = 1024 * 1024  # a file that changes all the time is sent at this rate at most, on average
 PROMPT_BYTES = 1024 * 1024  # up to this a save is never more than a second from the bucket, on a line of 38 Mbit/s:
 PROMPT_BYTES_PER_S = 4 * 1024 * 1024  # ... so it waits a quarter of a second at most for the one before it

@@ -53,12 +53,13 @@ def weighed(world: World, size: int, job: Callable[[], Outcome]) -> Callable[[],
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A conflict's other content, preserved: `row` when it is also a local file."""
+    """A conflict's other content, preserved: `row` when it is the same here and in the bucket."""
 
     path: str
     copy: str
     at: float
     row: Row | None
+    is_missing: bool = False  # in the folder, where it should be too
 
 
 @dataclass(frozen=True, slots=True)

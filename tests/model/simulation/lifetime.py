@@ -212,7 +212,7 @@ class Lifetime:
             return False
         if engine.agenda.gone or engine.busy or engine.held or engine.wants_pull or engine.repull_s is not None:
             return False
-        if engine.doubts.open:
+        if engine.doubts.open.keys() - engine.agenda.pending.keys():  # the others wait for the same person
             return False
         return all(is_unfinished(life.node.disk, f"{FOLDER}/{path}") for path in engine.agenda.pending)
 
@@ -286,10 +286,13 @@ class Lifetime:
         self.laws.checked["restore"] += 1
         self._errors()
         got = looks_of(node.disk, self.bucket)
-        crowded = crowded_keys({*self.bucket.user_keys(), *expected, *got}) | {key_of(p) for p in last.engine.problems}
+        keys = {*self.bucket.user_keys(), *expected, *got}
+        crowded = crowded_keys(keys) | {key_of(p) for p in last.engine.problems}
         for path in sorted((expected.keys() | got.keys()) - crowded):
             if path in expected and is_unfinished(last.node.disk, f"{FOLDER}/{path_of(path)}"):
                 continue
+            if path.endswith("/") and any(other.startswith(path) for other in crowded):
+                continue  # a file that had no place here has one there, and its folder is not empty
             mine, theirs = expected.get(path), got.get(path)
             if mine and theirs and self._wrote_the_same(path, last):
                 mine, theirs = mine[:2], theirs[:2]

@@ -287,3 +287,17 @@ def test_a_conflict_copy_that_did_not_arrive_is_fetched_later(rig: Rig) -> None:
     (copy,) = (path for path in rig.data.iterdir() if "(conflict " in path.name)
     assert copy.read_text() == "theirs"
     assert rig.object("a.md") == b"mine"
+
+
+def test_what_rested_through_an_outage_and_moves_again_is_not_restless() -> None:
+    """Seed 9000970: half of a save went up, because its file had been waiting for the network for longer than two seconds."""
+    agenda = Agenda(lambda path: None)
+
+    def seen(now_s: float, size: int) -> float:
+        agenda.update(Diff("", changed={"a": file_entry(size, int(now_s * 1e9))}), now_s, now_s)
+        return agenda.pending["a"].moving_s
+
+    assert seen(100.0, 1) == 100.0
+    assert seen(185.0, 2) == 185.0
+    assert seen(185.3, 3) == seen(185.6, 4) == seen(186.5, 5) == 185.0, "this one does move all the time"
+    assert agenda.pending["a"].first_s == 100.0, "and has not been saved since"
