@@ -290,7 +290,7 @@ def test_a_conflict_copy_that_did_not_arrive_is_fetched_later(rig: Rig) -> None:
 
 
 def test_what_rested_through_an_outage_and_moves_again_is_not_restless() -> None:
-    """Seed 9000970: half of a save went up, because its file had been waiting for the network for longer than two seconds."""
+    """Seed 9000970: half of a save went up, since its file had waited for the network for more than two seconds."""
     agenda = Agenda(lambda path: None)
 
     def seen(now_s: float, size: int) -> float:
