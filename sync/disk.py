@@ -120,13 +120,26 @@ class DiskFiles:
         return snapshot_of(self._at(path), self._private, self._clock)
 
     def temp(self, name: str, *, keep: bool = False) -> BinaryIO:
-        """See `Files`."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (0 if keep else os.O_TRUNC)
+        """See `Files`. What lies there may be another name of a person's file (tools that join equal files by hard
+        links, a power cut in the middle of a rename): only what has no second name is written into.
+        """
+        path = f"{self._private}/{name}"
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+        if keep:
+            with contextlib.suppress(OSError):
+                fd = os.open(path, flags)
+                if os.fstat(fd).st_nlink == 1:
+                    return cast(BinaryIO, _Private(fd, "r+"))
+                os.close(fd)
+        flags |= os.O_CREAT | os.O_EXCL
         try:
-            fd = os.open(f"{self._private}/{name}", flags, 0o600)
+            fd = os.open(path, flags, 0o600)
+        except FileExistsError:
+            os.unlink(path)
+            fd = os.open(path, flags, 0o600)
         except FileNotFoundError:
             os.makedirs(self._private, mode=0o700, exist_ok=True)
-            fd = os.open(f"{self._private}/{name}", flags, 0o600)
+            fd = os.open(path, flags, 0o600)
         return cast(BinaryIO, _Private(fd, "r+"))
 
     def discard(self, name: str) -> None:

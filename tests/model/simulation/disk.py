@@ -127,6 +127,10 @@ class Disk:
             if node.is_dir:
                 yield from self.walk(inner)
 
+    def links(self, node: Inode) -> int:
+        """How many names the inode has."""
+        return sum(1 for _, found in self.walk() if found is node)
+
     # -- changing (who: "user" or "engine")
 
     def create(self, path: str, *, mode: int = 0o644, who: str = "user", exclusive: bool = False) -> Inode:
@@ -261,7 +265,8 @@ class Disk:
         elif "/.preflight/" not in path:
             self.on_displaced(path, node)
         self._unlink(folder, name)
-        self._unused.append(node.number)
+        if not self.links(node):
+            self._unused.append(node.number)
         self._ring("deleted", path)
 
     def rmdir(self, path: str, *, who: str = "user") -> None:

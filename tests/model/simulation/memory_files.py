@@ -107,9 +107,11 @@ class MemoryFiles:
         self._actor.gate(f"temp {name}")
         self._private()
         path = f"{_at(OURS)}/tmp/{name}"
-        if keep and self._disk.exists(path):
-            node = self._disk.find(path)
-        else:
+        node = self._disk.find(path) if self._disk.exists(path) else None
+        if node is not None and not (keep and self._disk.links(node) == 1):
+            self._disk.unlink(path, who="engine")
+            node = None
+        if node is None:
             node = self._disk.create(path, mode=0o600, who="engine")
         return cast(BinaryIO, OpenTemp(self._disk, node))
 
