@@ -54,6 +54,8 @@ class S3Store(S3Bucket):
 
     def _info(self, key: str, headers: Mapping[str, str]) -> ObjectInfo:
         """An object by the headers of its answer."""
+        if "last-modified" not in headers:
+            raise Transient("the server's answer says nothing of the object", where=key)
         version = quoted(headers.get("etag", ""))
         meta = {name.removeprefix(META): value for name, value in headers.items() if name.startswith(META)}
         md5 = None if encrypted(headers) else self._md5_of(version)

@@ -7,6 +7,7 @@ the node (docs/decisions/0203): the few requests that the store needs are said h
 from __future__ import annotations
 
 import contextlib
+import http.client
 import mmap
 import ssl
 from collections.abc import Iterator, Mapping
@@ -63,13 +64,48 @@ class Body:
 NOTHING = Body()
 
 
+class _Lines:
+    """The reading side of a connection, which remembers the last line."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self.last = b""
+
+    def readline(self, limit: int = -1) -> bytes:
+        self.last = self._inner.readline(limit)
+        return self.last
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class _Whole(http.client.HTTPResponse):
+    """An answer whose header has its end: the standard library takes one that was cut for a whole one."""
+
+    def begin(self) -> None:
+        source: Any = self.fp
+        lines: Any = _Lines(source)
+        self.fp = lines
+        try:
+            super().begin()
+        finally:
+            if self.fp is lines:
+                self.fp = source
+        if lines.last.strip(b"\r\n") or not lines.last:
+            raise http.client.RemoteDisconnected("the header of the answer ended in the middle")
+
+
 class _Plain(HTTPConnection):
+    response_class = _Whole
+
     def connect(self) -> None:
         super().connect()
         self.sock.settimeout(PIECE_S)  # urllib3 would give each piece of a body the few seconds of the connect
 
 
 class _Secure(HTTPSConnection):
+    response_class = _Whole
+
     def connect(self) -> None:
         super().connect()
         self.sock.settimeout(PIECE_S)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -50,6 +50,29 @@ def http(status: str, code: str, *, headers: str = "") -> bytes:
     body = f"<Error><Code>{code}</Code><Message>said the server</Message></Error>".encode()
     head = f"HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n{headers}"
     return head.encode() + b"Connection: close\r\n\r\n" + body
+
+
+WHOLE = (
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nLast-Modified: Sun, 22 Nov 2026 11:00:00 GMT\r\n"
+    b'x-amz-meta-mtime: 1.5\r\nETag: "5d41402abc4b2a76b9719d911017c592"\r\nServer: one\r\n\r\nhello'
+)
+
+
+@pytest.mark.parametrize("verb", ["put", "get", "head", "copy"])
+@pytest.mark.parametrize("key", ["small", "dir/x/", ".preflight/lease.json"])  # obstore, our wire, our wire
+def test_an_answer_that_is_cut_anywhere_is_no_answer(bare: S3Store, proxy: FaultProxy, verb: str, key: str) -> None:
+    """Of a header that ends in the middle the standard library makes a whole one, with half a version in it."""
+    ends = len(WHOLE) if verb == "get" else WHOLE.index(b"\r\n\r\n") + 4
+    act: Callable[[], object] = {
+        "put": lambda: bare.put(key, b"" if key.endswith("/") else b"hello", meta={}),
+        "get": lambda: bare.get(key, io.BytesIO()),
+        "head": lambda: bare.head(key),
+        "copy": lambda: bare.copy("small", key),
+    }[verb]
+    for size in range(1, ends):
+        proxy.faults = Faults(answer=WHOLE[:size])
+        with pytest.raises(Transient):
+            act()
 
 
 @pytest.mark.parametrize(
