@@ -251,11 +251,9 @@ class DiskFiles:
 
     def write_marker(self, text: str) -> None:
         """See `Files`."""
-        os.makedirs(self._private, mode=0o700, exist_ok=True)
-        temp = f"{self._private}/folder-id"
-        with open(temp, "w", encoding="ascii") as file:
-            file.write(text)
-        os.replace(temp, f"{self._root}/{OURS}/folder-id")
+        with self.temp("folder-id") as file:
+            file.write(text.encode("ascii"))
+        os.replace(f"{self._private}/folder-id", f"{self._root}/{OURS}/folder-id")
 
     def temps(self) -> list[str]:
         """See `Files`."""

@@ -228,9 +228,7 @@ class Engine:
                 gone = self.agenda.gone.get(path)
                 self.agenda.drop_gone(path)
                 self.problems.pop(path, None)
-                if (
-                    gone is None
-                ):  # a scan found it there again while the delete was on its way, and as the journal had it
+                if gone is None:  # it came back while the delete was on its way, just as the journal had it
                     self.look_again(path, now_s)
                 if gone is None or gone.is_of_burst:
                     self.lately_deleted.append(now_s)

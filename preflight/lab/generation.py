@@ -213,12 +213,21 @@ def _mark_interrupted(notebook: Any) -> bool:
 
 def conflict_path(path: Path) -> Path:
     """A free name beside it: `thesis (conflict 2026-11-22 00-12-05).ipynb`, by the file's own time."""
-    at = time.strftime("%Y-%m-%d %H-%M-%S", time.gmtime(path.stat().st_mtime))
-    candidate = path.with_name(f"{path.stem} (conflict {at}){path.suffix}")
+    return free_conflict_name(path, utc(path.stat().st_mtime))
+
+
+def utc(at_s: float) -> str:
+    """A moment as it stands in a file's name."""
+    return time.strftime("%Y-%m-%d %H-%M-%S", time.gmtime(at_s))
+
+
+def free_conflict_name(path: Path, whose: str) -> Path:
+    """`thesis (conflict WHOSE).ipynb` beside it, numbered where that name is taken."""
+    candidate = path.with_name(f"{path.stem} (conflict {whose}){path.suffix}")
     number = 1
     while candidate.exists():
         number += 1
-        candidate = path.with_name(f"{path.stem} (conflict {at} {number}){path.suffix}")
+        candidate = path.with_name(f"{path.stem} (conflict {whose} {number}){path.suffix}")
     return candidate
 
 

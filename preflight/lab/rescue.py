@@ -10,7 +10,6 @@ from __future__ import annotations
 import enum
 import logging
 import re
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,7 +19,7 @@ from jupyter_ydoc import ydocs
 from pycrdt import Doc
 
 from preflight.lab.documents import fingerprint
-from preflight.lab.generation import read_content, write_content
+from preflight.lab.generation import free_conflict_name, read_content, utc, write_content
 
 log = logging.getLogger(__name__)
 LONGEST_BROWSER = 20
@@ -131,13 +130,7 @@ class Rescue:
 def copy_path(path: Path, browser: str, at_s: float) -> Path:
     """A free name: `thesis (conflict Firefox 2026-11-22 10-05-00).ipynb`, in UTC."""
     name = re.sub(r"[^A-Za-z0-9]", "", browser)[:LONGEST_BROWSER] or "browser"
-    at = time.strftime("%Y-%m-%d %H-%M-%S", time.gmtime(at_s))
-    candidate = path.with_name(f"{path.stem} (conflict {name} {at}){path.suffix}")
-    number = 1
-    while candidate.exists():
-        number += 1
-        candidate = path.with_name(f"{path.stem} (conflict {name} {at} {number}){path.suffix}")
-    return candidate
+    return free_conflict_name(path, f"{name} {utc(at_s)}")
 
 
 def _inside(path: str) -> PurePosixPath:
