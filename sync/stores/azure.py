@@ -24,8 +24,9 @@ from sync.errors import Corrupt, NotFound, PreconditionFailed, Transient, Unsupp
 from sync.stores import ANY, Meter, ObjectInfo, Part, Precondition
 from sync.stores.azure_container import AzureContainer
 from sync.stores.body import opened, size_of
-from sync.stores.carrier import CHUNK_BYTES, Timeouts, fits_obstore, quoted, user_meta
+from sync.stores.carrier import CHUNK_BYTES, fits_obstore, user_meta
 from sync.stores.config import StoreConfig
+from sync.stores.network import Timeouts, quoted
 
 ONE_REQUEST_BYTES = 64 * 1024 * 1024  # larger bodies are sent by the SDK as blocks and committed at once
 SYNC_COPY_BYTES = 256 * 1024 * 1024  # larger copies run on the server after the answer

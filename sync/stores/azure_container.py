@@ -18,9 +18,10 @@ from obstore.store import AzureStore as Bytes
 from sync.errors import Denied, NotFound, SyncError, Transient, Unsupported
 from sync.stores import Meter, StoreFacts, Writes
 from sync.stores.answers import meaning
-from sync.stores.carrier import Timeouts, of_text
+from sync.stores.carrier import of_text
 from sync.stores.config import StoreConfig
 from sync.stores.exact import ExactNames, unspeakable
+from sync.stores.network import Timeouts
 
 MAX_NAME_CHARS = 1024
 

@@ -1,75 +1,30 @@
-"""What obstore needs to know and what it says, in our words: shared by the stores that send bytes through it."""
+"""What obstore needs to know and what it says, in our words (Azure reads through it)."""
 
 from __future__ import annotations
 
-import errno
-import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from obstore import exceptions as obstore_errors
 
-from sync.errors import (
-    Denied,
-    DiskFull,
-    Misconfigured,
-    NotFound,
-    PreconditionFailed,
-    SyncError,
-    Transient,
-    Unstable,
-    Unsupported,
-)
+from sync.errors import Denied, NotFound, PreconditionFailed, SyncError, Unsupported
 from sync.stores.answers import meaning
+from sync.stores.exact import is_odd
+from sync.stores.network import QUERY, of_disk, of_network
 
 STATUS = re.compile(r"status code: (\d{3})")
 CODE = re.compile(r"<Code>(\w+)</Code>")
 SAID = re.compile(r"<Message>([^<]{0,300})")
-QUERY = re.compile(r"\?[^\s'\")]+")
 ASKED = re.compile(r"Error performing (\w+) \S+ in (\d+(?:\.\d+)?)s.*? - (.+)")  # obstore's words around the reason
-NO_NAME = ("Name or service not known", "No address associated", "nodename nor servname", "NXDOMAIN")
-BAD_TLS = ("certificate", "InvalidCertificate", "CERTIFICATE_VERIFY_FAILED")
 STANDARD = frozenset(
     {"Content-Disposition", "Content-Encoding", "Content-Language", "Content-Type", "Cache-Control", "Storage-Class"}
 )
-# An empty part, `.` or `..`, or a control character (Unicode's category Cc).
-ODD = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|[\x00-\x1f\x7f-\x9f]")
 CHUNK_BYTES = 1024 * 1024
-
-
-# What obstore takes from the environment and no setting of ours can overrule: with one of them every write would ask
-# for another encryption or checksum, which other clouds refuse, and an unknown value would stop every write.
-STRAYS = (
-    "AWS_CHECKSUM_ALGORITHM", "AWS_SERVER_SIDE_ENCRYPTION", "AWS_SSE_KMS_KEY_ID", "AWS_SSE_BUCKET_KEY_ENABLED",
-    "AWS_SSE_CUSTOMER_KEY_BASE64", "AWS_DISABLE_TAGGING", "AWS_COPY_IF_NOT_EXISTS", "AWS_DISABLE_BULK_DELETE",
-)  # fmt: skip
-
-
-def forget_strays() -> None:
-    """Take them out of this process's environment. Kernels have an environment of their own."""
-    for name in STRAYS:
-        os.environ.pop(name, None)
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds. A stalled read ends after `read_s`; an upload by obstore (1 MiB at most) may take `send_s` in all."""
-
-    connect_s: float = 5.0
-    read_s: float = 30.0
-    send_s: float = 60.0  # 1 MiB at 18 kB/s
-
-
-def quoted(tag: str) -> str:
-    """An ETag as preconditions take it."""
-    bare = tag.removeprefix("W/").strip('"')
-    return f'"{bare}"' if bare else ""
 
 
 def fits_obstore(full: str) -> bool:
     """Whether obstore stores exactly this key (it refuses some, and trims slashes at both ends)."""
-    return ODD.search(full) is None
+    return not is_odd(full)
 
 
 def user_meta(attributes: Mapping[str, str]) -> dict[str, str]:
@@ -80,10 +35,8 @@ def user_meta(attributes: Mapping[str, str]) -> dict[str, str]:
 def of_text(error: Exception, key: str, place: str, answered: bool, *, more: str = "") -> SyncError:
     """By what the message says: obstore gives status and body only there. `more` is what a wrapped error said."""
     text = f"{error} {more}"
-    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return DiskFull("the local disk has no room", where=key)
-    if isinstance(error, OSError) and error.errno == errno.ENOENT:
-        return Unstable("the local file is gone", where=key)
+    if (known := of_disk(error, key)) is not None:
+        return known
     status = STATUS.search(text)
     if status is not None:
         code = CODE.search(text)
@@ -101,15 +54,9 @@ def of_text(error: Exception, key: str, place: str, answered: bool, *, more: str
         return Denied("access denied", where=key)
     if isinstance(error, obstore_errors.InvalidPathError | obstore_errors.NotSupportedError):
         return Unsupported("the client cannot carry this name", where=key)
-    if any(mark in text for mark in BAD_TLS):
-        return Misconfigured("the endpoint's certificate is not trusted", where=place, hint="check the endpoint")
-    if any(mark in text for mark in NO_NAME) and not answered:
-        return Misconfigured("the endpoint's host name does not exist", where=place, hint="check the endpoint")
-    return Transient(f"the network failed: {_brief(error)}", where=key or place)
+    return of_network(error, key, place, answered, more=more, told=_told(error))
 
 
-def _brief(error: Exception) -> str:
-    first = QUERY.sub("?…", str(error).split("\n", 1)[0])  # Azure's credential is in the query of its URLs
-    if asked := ASKED.search(first):
-        return f"{asked[1]} ended after {float(asked[2]):.1f} s: {asked[3][:160]}"
-    return f"{type(error).__name__}, {first[:160]}"
+def _told(error: Exception) -> str | None:
+    asked = ASKED.search(QUERY.sub("?…", str(error).split("\n", 1)[0]))
+    return f"{asked[1]} ended after {float(asked[2]):.1f} s: {asked[3][:160]}" if asked else None

@@ -16,6 +16,8 @@ from sync.errors import Corrupt, Denied, PreconditionFailed, Unsupported
 SAMPLES = {"empty part": "x//y", "backslash": "x\\y", "dot": "x/./y", "two dots": "x/../y", "final dot": "x."}
 
 DOUBT = re.compile(r"\\|\.(?:/|$)|//|^/")  # what every doubtful name has, and few others
+# An empty part, `.` or `..`, or a control character (Unicode's category Cc).
+ODD = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|[\x00-\x1f\x7f-\x9f]")
 
 
 class Ask(Protocol):
@@ -78,6 +80,11 @@ def doubtful(full: str) -> set[str]:
     if any(part.endswith(".") and part.strip(".") for part in parts) or "..." in parts:
         found.add("final dot")
     return found
+
+
+def is_odd(full: str) -> bool:
+    """Whether a client or a server may refuse the name for its parts or its characters."""
+    return ODD.search(full) is not None
 
 
 def unspeakable(full: str) -> bool:

@@ -18,9 +18,9 @@ from typing import Any, BinaryIO
 from sync.errors import Corrupt, Denied, NotFound, PreconditionFailed, Unsupported
 from sync.stores import ANY, Meter, ObjectInfo, Part, Precondition, StoreFacts, Writes
 from sync.stores.body import opened, size_of
-from sync.stores.carrier import Timeouts
 from sync.stores.config import StoreConfig
 from sync.stores.gcs_bucket import GcsBucket
+from sync.stores.network import Timeouts
 
 UPLOADS = ".preflight/uploads/"
 COMPOSE_MAX = 32

@@ -20,8 +20,8 @@ from google.oauth2 import service_account
 from sync.errors import Corrupt, Denied, Misconfigured, NotFound, PreconditionFailed, SyncError, Unsupported
 from sync.stores import Meter
 from sync.stores.answers import meaning, wrong_clock
-from sync.stores.carrier import Timeouts, of_text
 from sync.stores.config import StoreConfig
+from sync.stores.network import Timeouts, of_network
 
 SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"  # least: no bucket administration
 MAX_NAME_BYTES = 1024
@@ -109,9 +109,9 @@ class GcsBucket:
         except auth_errors.GoogleAuthError as error:
             raise self._of_auth(error) from error
         except requests.exceptions.RequestException as error:
-            raise of_text(error, key, self.url, self._answered) from error
+            raise of_network(error, key, self.url, self._answered) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise of_text(error, key, self.url, self._answered) from error
+            raise of_network(error, key, self.url, self._answered) from error
         self._answered = self._answered or count  # what is not counted was not sent
 
     def _of_answer(self, error: Exception, verb: str, key: str) -> SyncError:
@@ -134,7 +134,7 @@ class GcsBucket:
     def _of_auth(self, error: auth_errors.GoogleAuthError) -> SyncError:
         variable = self.config.variable_of("json")
         if isinstance(error, auth_errors.TransportError) or getattr(error, "retryable", False):
-            return of_text(error, "", self.url, True)
+            return of_network(error, "", self.url, True)
         if "reasonable timeframe" in str(error):
             return wrong_clock(self.url)
         return Denied("Google does not accept the service account", where=self.url, hint=f"renew {variable}")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit, urlunsplit
 
-import urllib3
 from urllib3.exceptions import HTTPError
 
 from sync.errors import Misconfigured, Transient
 from sync.stores.config import StoreConfig
+from sync.stores.exchange import Origin
+from sync.stores.network import Timeouts
 from sync.stores.profiles import Profile
-from sync.stores.s3_wire import connections
 
-TIMES = urllib3.Timeout(connect=5.0, read=10.0)
+TIMES = Timeouts(connect_s=5.0, read_s=10.0)
 ENDPOINT = re.compile(r"<Endpoint>\s*([A-Za-z0-9.:/-]+)\s*</Endpoint>")
 
 
@@ -50,16 +50,18 @@ def discovered_place(config: StoreConfig, profile: Profile) -> tuple[str | None,
     url = f"{scheme}://{config.bucket}.{profile.discovery_host}/"
     if "." in config.bucket and profile.name == "aws":  # its certificate covers no further dots
         url = f"{scheme}://{profile.discovery_host}/{config.bucket}"
+    host, path = urlsplit(url).netloc, urlsplit(url).path
+    origin = Origin(scheme, host, TIMES)
     try:
-        pools, _ = connections(scheme, urlsplit(url).netloc)
-        answer = pools.request("GET", f"{url}?max-keys=1", timeout=TIMES, redirect=False, retries=False)
-        pools.clear()
+        with origin.exchange("GET", f"{path}?max-keys=1", {"host": host}) as answer:
+            region = answer.headers.get("x-amz-bucket-region")
+            said = answer.read().decode("utf-8", "replace")
     except (HTTPError, OSError) as error:
         raise Transient("the bucket's region could not be asked for", where=config.url) from error
-    region = answer.headers.get("x-amz-bucket-region")
+    finally:
+        origin.close()
     if region:
         return profile.endpoint.format(region=region) if profile.endpoint else None, region
-    said = answer.data.decode("utf-8", "replace")
     if "NoSuchBucket" in said:
         raise Misconfigured("the bucket does not exist", where=config.url, hint=f"check {config.variable_of('place')}")
     if profile.name == "aws":

@@ -51,6 +51,7 @@ class Pace:
         self._widest = float(widest)
         self._window = float(widest)
         self._flying = 0
+        self._waiting = 0
 
     @property
     def window(self) -> float:
@@ -61,7 +62,9 @@ class Pace:
         """Wait for a place."""
         with self._changed:
             while self._flying >= max(1, int(self._window)):
+                self._waiting += 1
                 self._changed.wait()
+                self._waiting -= 1
             self._flying += 1
 
     def leave(self, *, throttled: bool) -> None:
@@ -72,7 +75,8 @@ class Pace:
                 self._window = max(1.0, self._window / 2)
             else:
                 self._window = min(self._widest, self._window + 1.0 / self._window)
-            self._changed.notify_all()
+            if self._waiting:
+                self._changed.notify_all()
 
 
 class Retrying:

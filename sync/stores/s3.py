@@ -1,7 +1,7 @@
-"""S3 and everything that speaks it, by `profiles.py`: obstore carries bytes, our own wire the control and the parts.
+"""S3 and everything that speaks it, by `profiles.py`, over our own wire.
 
-obstore cannot write some keys (`dir/`, `a//b`, `..`, control characters): the wire carries those. Servers that would
-quietly store another key than the one asked for are found out before the first such write (`exact_keys`).
+Servers that would quietly store another key than the one asked for are found out before the first such write
+(`exact_keys`).
 """
 
 from __future__ import annotations
@@ -11,22 +11,17 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import obstore
+from typing import BinaryIO
 
 from sync.errors import Corrupt, NotFound, PreconditionFailed, Transient, Unsupported
-from sync.names import is_ours
 from sync.stores import ANY, ObjectInfo, Part, Precondition
-from sync.stores.body import opened, read, size_of
-from sync.stores.carrier import CHUNK_BYTES, fits_obstore, quoted, user_meta
+from sync.stores.body import opened, size_of
+from sync.stores.network import quoted
 from sync.stores.s3_answers import checked, parts, seconds
 from sync.stores.s3_bucket import S3Bucket, encrypted
 from sync.stores.s3_signing import escaped
 from sync.stores.s3_wire import Body
 
-# obstore bounds a whole request in time, the wire each piece of it: a larger body on a slow line needs the latter.
-OBSTORE_MAX_BYTES = 1024 * 1024
 META = "x-amz-meta-"
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
@@ -65,17 +60,13 @@ class S3Store(S3Bucket):
     def get(self, key: str, into: BinaryIO, *, if_version: str | None = None) -> ObjectInfo:
         full = self._full(key)
         digest = hashlib.md5(usedforsecurity=False)
-        received = 0
-        info: ObjectInfo | None = None
-        with self._asking("get", key):
-            for chunk in self._open(key, full, if_version):
-                if isinstance(chunk, ObjectInfo):
-                    info = chunk
-                    continue
-                received += len(chunk)
-                digest.update(chunk)
-                into.write(chunk)
-        assert info is not None
+        with self._asking("get", key), self._wire.opened("GET", full, headers=_if_match(if_version)) as answer:
+            info = self._info(key, answer.headers)
+            received = 0
+            for piece in answer.pieces():
+                received += len(piece)
+                digest.update(piece)
+                into.write(piece)
         self.meter.add_bytes(received=received)
         if received != info.size:
             raise Corrupt(f"the body ended after {received} of {info.size} bytes", where=key)
@@ -84,40 +75,13 @@ class S3Store(S3Bucket):
             info = replace(info, md5=None)
         return info
 
-    def _open(self, key: str, full: str, if_version: str | None) -> Iterator[ObjectInfo | bytes]:
-        """The object's info, then its bytes."""
-        if self._suits_obstore(key, full):
-            options: Any = {"if_match": if_version} if if_version is not None else None
-            answer = obstore.get(self._clients.reading, full, options=options)
-            stated = answer.meta
-            version = quoted(stated["e_tag"] or "")
-            meta = user_meta(answer.attributes)
-            modified = stated["last_modified"].timestamp()
-            yield ObjectInfo(key, stated["size"], version, modified, meta, self._md5_of(version))
-            if stated["size"] <= CHUNK_BYTES:  # one call into the library instead of a stream's many
-                yield bytes(answer.bytes())
-                return
-            for chunk in answer.stream(min_chunk_size=CHUNK_BYTES):
-                yield bytes(chunk)
-            return
-        with self._wire.opened("GET", full, headers=_if_match(if_version)) as response:
-            yield self._info(key, {name.lower(): value for name, value in response.headers.items()})
-            yield from response.stream(CHUNK_BYTES)
-
     def get_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes | memoryview:
         full = self._full(key)
         if length <= 0:
             return b""
-        content: bytes | memoryview
         try:
             with self._asking("get", key):
-                if self._suits_obstore(key, full) and length <= OBSTORE_MAX_BYTES:
-                    options: Any = {"range": (start, start + length)}
-                    if if_version is not None:
-                        options["if_match"] = if_version
-                    content = bytes(obstore.get(self._clients.reading, full, options=options).bytes())
-                else:
-                    content = self._wire.take(full, _if_match(if_version), start, length)
+                content = self._wire.take(full, _if_match(if_version), start, length)
         except Unsupported as error:
             if "416" in str(error) or "InvalidRange" in str(error):
                 return b""
@@ -133,41 +97,15 @@ class S3Store(S3Bucket):
         size = size_of(body)
         if size > self.facts.max_put_bytes:
             raise Unsupported("the body is too large for one request", where=key)
-        if isinstance(body, Path) and size <= OBSTORE_MAX_BYTES:
-            body = read(body)
         with self._asking("put", key, if_version=only_if.if_version):
-            is_small = isinstance(body, bytes) and size <= OBSTORE_MAX_BYTES
-            if is_small and self._suits_obstore(key, full) and self._is_standard(headers) and _ascii(meta):
-                assert isinstance(body, bytes)
-                md5 = hashlib.md5(body, usedforsecurity=False).digest()
-                mode: Any = "overwrite"
-                if only_if.if_absent:
-                    mode = "create"
-                elif only_if.if_version is not None:
-                    mode = {"e_tag": only_if.if_version}
-                answer = obstore.put(
-                    self._clients.sending, full, body, attributes=dict(meta), mode=mode, use_multipart=False
-                )
-                version = quoted(answer["e_tag"] or "")
-            else:
-                version, md5 = self._put_by_wire(full, body, {**headers, **_meta_headers(key, meta)})
+            version, md5 = self._send(full, body, {**headers, **_meta_headers(key, meta)})
         self.meter.add_bytes(sent=size)
         stated = self._md5_of(version)
         if stated is not None and stated != md5:
             self._explain_mismatch(key)
         return ObjectInfo(key, size, version, 0.0, dict(meta), md5)
 
-    @staticmethod
-    def _suits_obstore(key: str, full: str) -> bool:
-        """Whether obstore carries it. Our own records go by the wire, whose connection the listing and copies share:
-        each further client costs a start two or three more round trips before the first byte."""
-        return not is_ours(key) and fits_obstore(full)
-
-    def _is_standard(self, headers: Mapping[str, str]) -> bool:
-        """Whether obstore can say this condition."""
-        return self.profile.forbid_overwrite not in headers
-
-    def _put_by_wire(self, full: str, body: bytes | Path, headers: Mapping[str, str]) -> tuple[str, bytes]:
+    def _send(self, full: str, body: bytes | Path, headers: Mapping[str, str]) -> tuple[str, bytes]:
         if isinstance(body, bytes):
             digest = hashlib.md5(body, usedforsecurity=False).digest()
             sent = Body(len(body), body, md5=_base64(digest))

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from sync.errors import Transient
 from sync.stores import ObjectInfo, Part
-from sync.stores.carrier import quoted
+from sync.stores.network import quoted
 
 
 class Refused(Exception):

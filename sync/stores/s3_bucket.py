@@ -1,28 +1,29 @@
-"""What every request to an S3 bucket needs: its clients, its keys, its conditions, its errors in our words."""
+"""What every request to an S3 bucket needs: its wire, its keys, its conditions, its errors in our words."""
 
 from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from threading import Lock
+from types import TracebackType
 
 from sync.clock import Clock, SystemClock
-from sync.errors import Corrupt, Misconfigured, NotFound, PreconditionFailed, Transient, Unsupported
+from sync.errors import Corrupt, Misconfigured, NotFound, PreconditionFailed, SyncError, Transient, Unsupported
 from sync.stores import ANY, Meter, Precondition, StoreFacts, Writes
-from sync.stores.carrier import Timeouts, fits_obstore
 from sync.stores.config import StoreConfig
-from sync.stores.exact import ExactNames, unspeakable
+from sync.stores.exact import ExactNames, is_odd, unspeakable
+from sync.stores.network import Timeouts
 from sync.stores.places import configured_place, discovered_place
 from sync.stores.profiles import Profile, profile_for
 from sync.stores.s3_answers import Page, page
-from sync.stores.s3_clients import Clients
 from sync.stores.s3_errors import translated
+from sync.stores.s3_signing import Keys
 from sync.stores.s3_wire import Wire
 
 MAX_KEY_BYTES = 1024
+MD5 = re.compile("[0-9a-f]{32}")
 NO_TEXT = re.compile("[\ud800-\udfff\0]")
 HINT_404 = "check the endpoint: some providers want https://bucket.endpoint, not https://endpoint/bucket"
 
@@ -50,7 +51,7 @@ class S3Bucket:
         self._clock = clock or SystemClock()
         self._above = f"{config.prefix}/" if config.prefix else ""
         self._lock = Lock()
-        self._made: Clients | None = None
+        self._made: Wire | None = None
         self._place: tuple[str | None, str] | None = None  # endpoint and region once known
         self._answered = False
         self._names = ExactNames(
@@ -64,19 +65,36 @@ class S3Bucket:
             made.close()
 
     @property
-    def _clients(self) -> Clients:
+    def _wire(self) -> Wire:
         with self._lock:
             if self._made is None:
                 endpoint, region = self._place or configured_place(self.config, self.profile)
                 if region is None:
                     endpoint, region = discovered_place(self.config, self.profile)
                 self._place = (endpoint, region)
-                self._made = Clients(self.config, self.profile, endpoint, region, self._times, self._clock)
+                self._made = self._connected(endpoint, region)
             return self._made
 
-    @property
-    def _wire(self) -> Wire:
-        return self._clients.wire
+    def _connected(self, endpoint: str | None, region: str) -> Wire:
+        """Requests to the bucket at `endpoint` (None: Amazon's own) in `region`.
+
+        No variable of the cloud's tools is read from the environment: those belong to the notebook.
+        """
+        # Amazon's certificate covers no further dots.
+        has_host = self.profile.virtual_host and not ("." in self.config.bucket and self.profile.name == "aws")
+        if endpoint is None:
+            endpoint = f"https://s3.{region}.amazonaws.com" + (".cn" if region.startswith("cn-") else "")
+        secret = self.config.secret
+        keys = Keys(secret("id"), secret("secret"), secret("token"))
+        return Wire(
+            endpoint,
+            self.config.bucket,
+            virtual_host=has_host,
+            region=region,
+            keys=keys,
+            times=self._times,
+            clock=self._clock,
+        )
 
     def _look_elsewhere(self) -> bool:
         """After an answer that the bucket is in another place: whether the provider names one we have not tried."""
@@ -89,27 +107,24 @@ class S3Bucket:
             self._place, self._made = place, None
         return True
 
-    @contextmanager
-    def _asking(self, verb: str, key: str, *, if_version: str | None = None, upload: bool = False) -> Iterator[None]:
-        """Count one request and translate its errors."""
+    def _asking(self, verb: str, key: str, *, if_version: str | None = None, upload: bool = False) -> _Asked:
+        """Count one request, which is sent inside, and translate its errors."""
         self.meter.count(verb)
-        try:
-            with translated(key, self.url, answered=lambda: self._answered):
-                yield
-        except NotFound as error:
+        return _Asked(self, verb, key, if_version=if_version, upload=upload)
+
+    def _meant(self, error: SyncError, verb: str, key: str, *, if_version: str | None, upload: bool) -> SyncError:
+        """What an answer that is no success means for this request."""
+        if isinstance(error, NotFound):
             self._answered = True
             if if_version is not None and not upload:  # AWS answers 404 when If-Match's object is gone
-                raise PreconditionFailed("the object is gone", where=key) from error
-            if verb in {"put", "start"} and not fits_obstore(key):
-                raise Unsupported("this server cannot store this name", where=key) from error
+                return PreconditionFailed("the object is gone", where=key)
+            if verb in {"put", "start"} and is_odd(key):
+                return Unsupported("this server cannot store this name", where=key)
             if verb in {"put", "start"}:  # OBS answers this to path-style writes, while HeadBucket is content
-                raise Misconfigured("the server takes no writes here", where=self.url, hint=HINT_404) from error
-            raise
-        except Misconfigured as error:
-            if "elsewhere" in error.what and self._look_elsewhere():
-                raise Transient(f"the bucket is in {self._place}: asking there", where=key) from error
-            raise
-        self._answered = True
+                return Misconfigured("the server takes no writes here", where=self.url, hint=HINT_404)
+        if isinstance(error, Misconfigured) and "elsewhere" in error.what and self._look_elsewhere():
+            return Transient(f"the bucket is in {self._place}: asking there", where=key)
+        return error
 
     def _conditions(self, key: str, only_if: Precondition) -> dict[str, str]:
         """The precondition as headers. Raises Unsupported if this provider has none for it."""
@@ -164,9 +179,7 @@ class S3Bucket:
 
     def _md5_of(self, version: str) -> bytes | None:
         tag = version.strip('"')
-        if not self.facts.etag_is_md5 or len(tag) != 32 or any(char not in "0123456789abcdef" for char in tag):
-            return None
-        return bytes.fromhex(tag)
+        return bytes.fromhex(tag) if self.facts.etag_is_md5 and MD5.fullmatch(tag) else None
 
     def _explain_mismatch(self, key: str) -> None:
         """An ETag is no MD5 where a KMS key encrypts: learn that. Otherwise raise Corrupt."""
@@ -175,6 +188,29 @@ class S3Bucket:
         if not encrypted(answer.headers):
             raise Corrupt("the server holds other bytes than were sent", where=key)
         self.facts = replace(self.facts, etag_is_md5=False)
+
+
+class _Asked:
+    """One request (a class of its own because a generator costs more than the signature)."""
+
+    __slots__ = ("_bucket", "_if_version", "_key", "_upload", "_verb")
+
+    def __init__(self, bucket: S3Bucket, verb: str, key: str, *, if_version: str | None, upload: bool) -> None:
+        self._bucket, self._verb, self._key, self._if_version, self._upload = bucket, verb, key, if_version, upload
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        bucket = self._bucket
+        if error is None:
+            bucket._answered = True
+            return
+        known = translated(error, self._key, bucket.url, answered=bucket._answered)
+        if known is not None:
+            meant = bucket._meant(known, self._verb, self._key, if_version=self._if_version, upload=self._upload)
+            if meant is not error:
+                raise meant from error
 
 
 def encrypted(headers: Mapping[str, str]) -> bool:

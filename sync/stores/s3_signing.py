@@ -34,6 +34,8 @@ def escaped(text: str, *, safe: str = "") -> str:
 
 def query_string(query: Mapping[str, str]) -> str:
     """A query in the one form that is both sent and signed."""
+    if not query:
+        return ""
     return "&".join(f"{name}={value}" for name, value in sorted((escaped(n), escaped(v)) for n, v in query.items()))
 
 
@@ -61,20 +63,26 @@ def signed(
 
     `path` and `query` are escaped already; every header given is signed.
     """
-    moment = datetime.fromtimestamp(now_s, UTC)
-    stamp, day = moment.strftime("%Y%m%dT%H%M%SZ"), moment.strftime("%Y%m%d")
+    stamp = _stamp(int(now_s))
+    day = stamp[:8]
     whole = {name.lower(): " ".join(value.split()) for name, value in headers.items()}
     whole |= {"host": host, "x-amz-content-sha256": payload, "x-amz-date": stamp}
     if keys.token:
         whole["x-amz-security-token"] = keys.token
-    names = ";".join(sorted(whole))
-    lines = "".join(f"{name}:{whole[name]}\n" for name in sorted(whole))
+    order = sorted(whole)
+    names = ";".join(order)
+    lines = "".join([f"{name}:{whole[name]}\n" for name in order])
     request = f"{method}\n{path}\n{query}\n{lines}\n{names}\n{payload}"
     scope = f"{day}/{region}/s3/aws4_request"
     text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
-    signature = hmac.new(_key(keys.secret, day, region), text.encode(), "sha256").hexdigest()
+    signature = hmac.digest(_key(keys.secret, day, region), text.encode(), "sha256").hex()
     credential = f"Credential={keys.id}/{scope}, SignedHeaders={names}, Signature={signature}"
     return {**whole, "authorization": f"AWS4-HMAC-SHA256 {credential}"}
+
+
+@lru_cache(maxsize=8)
+def _stamp(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
 @lru_cache(maxsize=8)

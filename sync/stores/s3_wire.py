@@ -1,4 +1,4 @@
-"""Signed S3 requests over HTTP: one pool of connections, no retries, no SDK.
+"""Signed S3 requests: one pool of connections, no retries, no SDK.
 
 A vendor's SDK costs 2.5 ms of CPU a request, 0.4 s of start and 30 MB of memory in a process that lives as long as
 the node (docs/decisions/0203): the few requests that the store needs are said here as they are on the wire.
@@ -6,29 +6,19 @@ the node (docs/decisions/0203): the few requests that the store needs are said h
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import mmap
-import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import urlsplit
 
-import certifi
-import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ProtocolError
 
 from sync.clock import Clock
-from sync.stores.carrier import Timeouts
+from sync.stores.exchange import PIECE_BYTES, Incoming, Origin
+from sync.stores.network import Timeouts
 from sync.stores.s3_answers import refusal
 from sync.stores.s3_signing import UNSIGNED, Keys, escaped, payload_hash, query_string, signed
-
-CONNECTIONS = 64
-PIECE_BYTES = 128 * 1024  # of a body
-PIECE_S = 30.0  # for each of them: an upload is bounded by its progress and not by its size
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,63 +54,8 @@ class Body:
 NOTHING = Body()
 
 
-class _Lines:
-    """The reading side of a connection, which remembers the last line."""
-
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
-        self.last = b""
-
-    def readline(self, limit: int = -1) -> bytes:
-        self.last = self._inner.readline(limit)
-        return self.last
-
-    def close(self) -> None:
-        self._inner.close()
-
-
-class _Whole(http.client.HTTPResponse):
-    """An answer whose header has its end: the standard library takes one that was cut for a whole one."""
-
-    def begin(self) -> None:
-        source: Any = self.fp
-        lines: Any = _Lines(source)
-        self.fp = lines
-        try:
-            super().begin()
-        finally:
-            if self.fp is lines:
-                self.fp = source
-        if lines.last.strip(b"\r\n") or not lines.last:
-            raise http.client.RemoteDisconnected("the header of the answer ended in the middle")
-
-
-class _Plain(HTTPConnection):
-    response_class = _Whole
-
-    def connect(self) -> None:
-        super().connect()
-        self.sock.settimeout(PIECE_S)  # urllib3 would give each piece of a body the few seconds of the connect
-
-
-class _Secure(HTTPSConnection):
-    response_class = _Whole
-
-    def connect(self) -> None:
-        super().connect()
-        self.sock.settimeout(PIECE_S)
-
-
-class _PlainPool(HTTPConnectionPool):
-    ConnectionCls = _Plain
-
-
-class _SecurePool(HTTPSConnectionPool):
-    ConnectionCls = _Secure
-
-
 class Wire:
-    """Requests to one bucket. Thread-safe. Raises Refused, or urllib3's HTTPError where there was no answer."""
+    """Requests to one bucket. Thread-safe. Raises Refused; urllib3's HTTPError or OSError where there was no answer."""
 
     def __init__(
         self, endpoint: str, bucket: str, *, virtual_host: bool, region: str, keys: Keys, times: Timeouts, clock: Clock
@@ -132,12 +67,8 @@ class Wire:
         host = name if parts.port in (None, default) else f"{name}:{parts.port}"
         self._host = f"{bucket}.{host}" if virtual_host else host
         self._above = parts.path.rstrip("/") + ("" if virtual_host else f"/{bucket}")
-        self._is_secure = parts.scheme == "https"
-        self._origin = f"{parts.scheme}://{self._host}"
         self._region, self._keys, self._clock = region, keys, clock
-        self._timeout = urllib3.Timeout(connect=times.connect_s, read=times.read_s)
-        self._pools, self._is_proxied = connections(parts.scheme, self._host)
-        self._pool = self._pools.connection_from_url(self._origin)
+        self._origin = Origin(parts.scheme, self._host, times)
 
     def ask(
         self,
@@ -148,9 +79,8 @@ class Wire:
         body: Body = NOTHING,
     ) -> Answer:
         """One request and its whole answer. `key` is the full key, "" the bucket itself."""
-        with self.opened(method, key, query, headers, body) as response:
-            content = response.read()
-            return Answer(response.status, _lower(response.headers), content)
+        with self.opened(method, key, query, headers, body) as answer:
+            return Answer(answer.status, answer.headers, answer.read())
 
     def take(self, key: str, headers: Mapping[str, str], start: int, length: int) -> memoryview:
         """`length` bytes of an object from `start`, or what it has of them: from the socket into memory of their own.
@@ -158,22 +88,17 @@ class Wire:
         A client that gathers pieces, joins and hands them over copies each byte three times more.
         """
         span = {"range": f"bytes={start}-{start + length - 1}"}
-        with self.opened("GET", key, headers={**headers, **span}) as response:
-            if response.status != 206:  # the whole object: some servers have no ranges of some
-                return memoryview(response.read())[start : start + length]
-            stated = int(response.headers.get("content-length") or length)
+        with self.opened("GET", key, headers={**headers, **span}) as answer:
+            if answer.status != 206:  # the whole object: some servers have no ranges of some
+                return memoryview(answer.read())[start : start + length]
+            stated = int(answer.headers.get("content-length", length + 1))
             if stated > length:
-                raise urllib3.exceptions.ProtocolError(f"{stated} bytes come where {length} were asked for")
+                raise ProtocolError(f"{stated} bytes come where {length} were asked for")
+            if stated <= PIECE_BYTES:
+                return memoryview(answer.read())
             content = memoryview(mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
-            source = response._fp  # type: ignore[attr-defined]  # urllib3's own readinto copies
-            at = 0
-            while at < stated and (got := source.readinto(content[at:stated])):
-                at += got
-            if at < stated:
-                raise urllib3.exceptions.ProtocolError(f"the body ended after {at} of {stated} bytes")
-            return content[:at]
+            return content[: answer.read_into(content)]
 
-    @contextlib.contextmanager
     def opened(
         self,
         method: str,
@@ -181,8 +106,8 @@ class Wire:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         body: Body = NOTHING,
-    ) -> Iterator[urllib3.BaseHTTPResponse]:
-        """One request; the answer's body is read by the caller."""
+    ) -> Incoming:
+        """One request; the answer's body is read by the caller, who enters the answer with `with`."""
         path = f"{self._above}/{escaped(key, safe='/')}" if key else self._above or "/"
         asked = query_string(query or {})
         own = dict(headers or {})
@@ -205,54 +130,12 @@ class Wire:
         if method in ("PUT", "POST"):
             whole["content-length"] = str(body.size)
         target = f"{path}?{asked}" if asked else path
-        response = self._pool.urlopen(
-            method,
-            self._origin + target if self._is_proxied and not self._is_secure else target,
-            body=body.pieces() if body.size else None,
-            headers=whole,
-            retries=False,
-            redirect=False,
-            assert_same_host=False,
-            timeout=self._timeout,
-            preload_content=False,
-            decode_content=False,
-        )
-        try:
-            if response.status >= 300:
-                raise refusal(response.status, _lower(response.headers), response.read())
-            yield response
-        except BaseException:
-            response.close()  # what is left of the body would be taken for the next answer
-            raise
-        response.release_conn()
+        answer = self._origin.exchange(method, target, whole, body.pieces() if body.size else ())
+        if answer.status >= 300:
+            with answer:
+                raise refusal(answer.status, answer.headers, answer.read())
+        return answer
 
     def close(self) -> None:
         """Release the connections."""
-        self._pools.clear()
-
-
-def _lower(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
-
-
-def connections(scheme: str, host: str) -> tuple[urllib3.PoolManager, bool]:
-    """A pool of connections, through the proxy that the environment names for `host`, and whether there is one."""
-    options: dict[str, Any] = {"num_pools": 2, "maxsize": CONNECTIONS}
-    if scheme == "https":
-        trusted = ssl.create_default_context(cafile=certifi.where())
-        trusted.load_default_certs()
-        options["ssl_context"] = trusted
-    proxies = {} if proxy_bypass(host) else getproxies()
-    proxy = proxies.get(scheme) or proxies.get("all")
-    pools: urllib3.PoolManager
-    if proxy:
-        proxy = proxy if "://" in proxy else f"http://{proxy}"
-        login = urlsplit(proxy)
-        secret = f"{unquote(login.username)}:{unquote(login.password or '')}" if login.username else None
-        headers = urllib3.make_headers(proxy_basic_auth=secret) if secret else None
-        pools = urllib3.ProxyManager(proxy, proxy_headers=headers, **options)
-    else:
-        pools = urllib3.PoolManager(**options)
-
-    pools.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
-    return pools, bool(proxy)
+        self._origin.close()

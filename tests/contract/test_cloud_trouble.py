@@ -14,9 +14,9 @@ import pytest
 from sync.errors import Denied, Misconfigured, NotFound, PreconditionFailed, Throttled, Transient, Unsupported
 from sync.stores import ABSENT, Store
 from sync.stores.azure import AzureStore
-from sync.stores.carrier import Timeouts
 from sync.stores.config import StoreConfig
 from sync.stores.gcs import GcsStore
+from sync.stores.network import Timeouts
 from sync.stores.retry import Patience, Retrying
 from tests.support.azurite import AzureServer
 from tests.support.fakegcs import GcsServer

@@ -15,8 +15,8 @@ import pytest
 from sync.clock import SystemClock
 from sync.errors import Denied, Transient
 from sync.stores.azure import AzureStore
-from sync.stores.carrier import Timeouts
 from sync.stores.check import check_store
+from sync.stores.network import Timeouts
 from sync.stores.opening import open_store
 from sync.stores.secret import Secret
 from tests.support.azurite import AzureServer

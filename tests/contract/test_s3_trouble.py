@@ -11,15 +11,15 @@ import pytest
 
 from sync.errors import Denied, Misconfigured, NotFound, PreconditionFailed, Throttled, Transient, Unsupported
 from sync.stores import ABSENT, Store
-from sync.stores.carrier import Timeouts
 from sync.stores.config import StoreConfig
+from sync.stores.network import Timeouts
 from sync.stores.retry import Patience, Retrying
 from sync.stores.s3 import S3Store
 from sync.stores.secret import Secret
 from tests.support.faultproxy import FaultProxy, Faults
 from tests.support.moto import S3Server
 
-QUICK = Timeouts(connect_s=1.0, read_s=1.0, send_s=1.5)  # only where the server hangs: a busy machine is slow
+QUICK = Timeouts(connect_s=1.0, read_s=1.0)  # only where the server hangs: a busy machine is slow
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ WHOLE = (
 
 
 @pytest.mark.parametrize("verb", ["put", "get", "head", "copy"])
-@pytest.mark.parametrize("key", ["small", "dir/x/", ".preflight/lease.json"])  # obstore, our wire, our wire
+@pytest.mark.parametrize("key", ["small", "dir/x/", ".preflight/lease.json"])
 def test_an_answer_that_is_cut_anywhere_is_no_answer(bare: S3Store, proxy: FaultProxy, verb: str, key: str) -> None:
     """Of a header that ends in the middle the standard library makes a whole one, with half a version in it."""
     ends = len(WHOLE) if verb == "get" else WHOLE.index(b"\r\n\r\n") + 4
@@ -92,7 +92,7 @@ def test_an_answer_that_is_cut_anywhere_is_no_answer(bare: S3Store, proxy: Fault
         (http("503 Slow Down", "SlowDown", headers="Retry-After: 7\r\n"), Throttled),
     ],
 )
-@pytest.mark.parametrize("key", ["small", "dir/"])  # obstore carries the first, our wire the second
+@pytest.mark.parametrize("key", ["small", "dir/"])
 def test_answers_become_errors(bare: S3Store, proxy: FaultProxy, answer: bytes, expected: type, key: str) -> None:
     proxy.faults = Faults(answer=answer)
     with pytest.raises(expected) as caught:
