@@ -13,7 +13,6 @@ from sync.tree import Entry, Kind, Row
 DELETE_QUIET_S = 1.0  # a rename shows its other half within this; `git gc` and `rm -r` have paused
 DELETE_PATIENCE_S = 10.0  # deletes that keep coming wait no longer than this for each other
 CLOCK_TRUST_S = 86_400.0  # an mtime further away than this says nothing about how long a file has rested
-UNREST_MOST_S = 5.0
 RETRY_FIRST_S = 1.0
 UNREST_MOST_S = 10.0
 RETRY_MOST_S = 60.0

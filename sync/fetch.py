@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from sync.disk import classified
 from sync.errors import Corrupt, NotFound, PreconditionFailed, SyncError, Unstable
@@ -16,11 +18,13 @@ from sync.names import conflict_path, key_of
 from sync.ranges import fetch_large
 from sync.same import md5_of
 from sync.settle import SMALL_BYTES
-from sync.stores import ObjectInfo
+from sync.stores import ObjectInfo, Read
+from sync.stores.together import get_many
 from sync.tree import Entry, Kind, Remote, Row, smudge
 from sync.twins import is_long_ago, twin_of
 from sync.work import Copy, Failed, Fetched, Later, Outcome, Placed, Saved, Unsaveable, Vanished, World
 
+T = TypeVar("T")
 TICK_S = 0.05  # files are stamped with the time of the kernel's last tick
 LARGE_BYTES = SMALL_BYTES  # above it in ranges, so that a kill costs one part; below it through memory
 
@@ -30,39 +34,57 @@ def temp_name(path: str, version: str) -> str:
     return "get-" + hashlib.blake2b(f"{key_of(path)}\0{version}".encode(), digest_size=16).hexdigest()
 
 
-def fetch(
-    path: str,
-    remote: Remote,
-    expect: Entry | None,
-    world: World,
-    *,
-    merges: bool = False,
-    key: str = "",
-    row: Row | None = None,
-) -> Outcome:
-    """Fetch one object beside the folder. `merges`: the local file may be the same; then nothing is fetched.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One object that is to come here. `merges`: the local file may be the same; then nothing is fetched.
 
-    `row`: what the journal last knew of the path.
+    `key`: where it lies, when that is not the path's own key. `row`: what the journal last knew of the path.
     """
-    temp = temp_name(path, remote.version)
-    key = key or key_of(path)
+
+    path: str
+    remote: Remote
+    expect: Entry | None
+    merges: bool = False
+    key: str = ""
+    row: Row | None = None
+
+    @property
+    def where(self) -> str:
+        """The object's key."""
+        return self.key or key_of(self.path)
+
+    @property
+    def temp(self) -> str:
+        """The name of the private file that it is fetched into."""
+        return temp_name(self.path, self.remote.version)
+
+
+def fetch(wanted: Wanted, world: World) -> Outcome:
+    """Fetch one object beside the folder."""
+    ((_, outcome),) = fetch_together([wanted], world)
+    return outcome
+
+
+def fetch_together(several: Sequence[Wanted], world: World) -> Iterator[tuple[int, Outcome]]:
+    """The same for several small objects: number and outcome of each, in the order of the answers."""
+    asked: list[int] = []
+    for number, wanted in enumerate(several):
+        outcome = _guarded(wanted, partial(_before, wanted, world))
+        if outcome is None:
+            asked.append(number)
+        else:
+            yield number, outcome
+    reads = [Read(several[number].where, several[number].remote.version or None) for number in asked]
+    for place, result in get_many(world.store, reads):
+        wanted = several[asked[place]]
+        yield asked[place], _guarded(wanted, partial(_arrived, wanted, result, world))
+
+
+def _guarded(wanted: Wanted, act: Callable[[], T]) -> T | Outcome:
+    """What `act` answers or raises, as an outcome."""
+    path = wanted.path
     try:
-        if path.endswith("/"):
-            return _folder(path, remote, world)
-        if merges and expect is not None and expect.kind is Kind.FILE:
-            same = _adopt(path, remote, row, world)
-            if same is not None:
-                return same
-        info, digest = _download(key, remote, temp, world)
-        if merges and expect is not None and (link := _same_link(path, expect, info, digest, world)) is not None:
-            world.files.discard(temp)
-            return link
-        if merges and expect is not None and expect.kind is Kind.FILE and remote.md5 is None:
-            # No server told the content before (a file put there by hand, a multipart object): now it is known.
-            arrived = Remote(info.size, info.version, info.modified, digest)
-            if (same := _adopt(path, arrived, row, world)) is not None:
-                world.files.discard(temp)
-                return same
+        return act()
     except (NotFound, PreconditionFailed):
         return Later(path, "the object changed since it was listed")
     except Unstable as error:
@@ -76,15 +98,60 @@ def fetch(
         return Failed(path, known) if known else Unsaveable(path, f"It cannot be written here: {error.strerror}")
     except SyncError as error:
         return Failed(path, error)
+
+
+def _before(wanted: Wanted, world: World) -> Outcome | None:
+    """The outcome, where no small body is to be fetched for it."""
+    path, remote, expect = wanted.path, wanted.remote, wanted.expect
+    if path.endswith("/"):
+        return _folder(path, remote, world)
+    if wanted.merges and expect is not None and expect.kind is Kind.FILE:
+        same = _adopt(path, remote, wanted.row, world)
+        if same is not None:
+            return same
+    if remote.size > LARGE_BYTES:
+        return _kept(wanted, *fetch_large(wanted.where, remote, wanted.temp, world), world)
+    return None
+
+
+def _arrived(wanted: Wanted, result: tuple[ObjectInfo, bytes] | SyncError, world: World) -> Outcome:
+    """A body in memory becomes a private file."""
+    if isinstance(result, SyncError):
+        raise result
+    info, content = result
+    digest = hashlib.md5(content).digest()
+    stated = md5_of(world.store, wanted.where, info)
+    if len(content) != info.size or (stated is not None and stated != digest):
+        raise Corrupt("The object arrived damaged", where=wanted.where)
+    with world.files.temp(wanted.temp) as file:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[file.write(rest) :]
+    return _kept(wanted, info, digest, world)
+
+
+def _kept(wanted: Wanted, info: ObjectInfo, digest: bytes, world: World) -> Outcome:
+    """What becomes of a private file that is whole."""
+    path, expect = wanted.path, wanted.expect
+    if wanted.merges and expect is not None:
+        if (link := _same_link(path, expect, info, digest, world)) is not None:
+            world.files.discard(wanted.temp)
+            return link
+        if expect.kind is Kind.FILE and wanted.remote.md5 is None:
+            # No server told the content before (a file put there by hand, a multipart object): now it is known.
+            arrived = Remote(info.size, info.version, info.modified, digest)
+            if (same := _adopt(path, arrived, wanted.row, world)) is not None:
+                world.files.discard(wanted.temp)
+                return same
     return Fetched(
         path,
-        temp,
+        wanted.temp,
         Remote(info.size, info.version, info.modified, digest),
         mtime_of(info),
         mode_of(info, FILE_MODE),
         info.meta.get("symlink") == "1",
         expect,
-        displaces=merges,
+        displaces=wanted.merges,
         md5=digest,
     )
 
@@ -94,23 +161,6 @@ def _folder(path: str, remote: Remote, world: World) -> Outcome:
     mode = mode_of(info, FOLDER_MODE) if info is not None else FOLDER_MODE
     entry = world.files.make_folder(path[:-1], mode=mode)
     return Saved(path, Row(entry, remote.version, 0, hashlib.md5(b"").digest()), was_sent=False)
-
-
-def _download(key: str, remote: Remote, temp: str, world: World) -> tuple[ObjectInfo, bytes]:
-    if remote.size > LARGE_BYTES:
-        return fetch_large(key, remote, temp, world)
-    body = io.BytesIO()
-    info = world.store.get(key, body, if_version=remote.version or None)
-    content = body.getbuffer()
-    digest = hashlib.md5(content).digest()
-    stated = md5_of(world.store, key, info)
-    if len(content) != info.size or (stated is not None and stated != digest):
-        raise Corrupt("The object arrived damaged", where=key)
-    with world.files.temp(temp) as file:
-        rest = content
-        while rest:
-            rest = rest[file.write(rest) :]
-    return info, digest
 
 
 def _adopt(path: str, remote: Remote, row: Row | None, world: World) -> Saved | None:
@@ -243,11 +293,11 @@ def bring(path: str, info: ObjectInfo, world: World, *, key: str = "") -> Row | 
 
     `key`: where it lies, when that is not the path's own key.
     """
-    got = fetch(path, Remote(info.size, info.version, info.modified, info.md5), None, world, key=key)
+    got = fetch(Wanted(path, Remote(info.size, info.version, info.modified, info.md5), None, key=key), world)
     if not isinstance(got, Fetched):
         return None
     done = place([got], world)
     return done.rows[0][1] if done.rows else None
 
 
-__all__ = ["Vanished", "bring", "fetch", "place"]
+__all__ = ["Vanished", "Wanted", "bring", "fetch", "fetch_together", "place"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sync import doubts
 from sync.errors import NotFound, SyncError
-from sync.fetch import fetch, place
+from sync.fetch import Wanted, fetch, fetch_together, place
 from sync.names import OURS, key_of, stamp
 from sync.plan import Op
 from sync.restoring import Pull, Restore, compare, list_all, unsaved_by
@@ -17,7 +17,7 @@ from sync.root import verify_root
 from sync.status import Progress
 from sync.tree import Kind, Remote, Row, unchanged
 from sync.twins import mend
-from sync.work import Failed, Fetched, Listed, Outcome, Placed, Unsaveable, Vanished, weighed
+from sync.work import LIGHT_BYTES, Failed, Fetched, Listed, Outcome, Placed, Several, Unsaveable, Vanished, weighed
 
 if TYPE_CHECKING:
     from sync.engine import Engine
@@ -96,18 +96,19 @@ def _start(engine: Engine, restore: Restore, pull: Pull) -> None:
     elif pull.remote is not None and pull.path not in engine.busy:
         restore.in_flight[pull.path] = pull.remote.size
         restore.adopts[pull.path] = pull
-        job: Callable[[], Outcome] = partial(
-            fetch,
-            pull.path,
-            pull.remote,
-            pull.local,
-            engine.world,
-            merges=pull.op is Op.MERGE,
-            row=engine.journal.row(pull.path),
-        )
-        if pull.path in engine.doubts.open:
-            job = doubts.job_of(engine, pull.path)  # it may be what this node itself wrote
-        engine.run_job(pull.path, "fetch", weighed(engine.world, pull.remote.size, job))
+        engine.run_job(pull.path, "fetch", _job(engine, pull, pull.remote))
+
+
+def _job(engine: Engine, pull: Pull, remote: Remote) -> Callable[[], Outcome]:
+    world = engine.world
+    if pull.path in engine.doubts.open:  # it may be what this node itself wrote
+        return weighed(world, remote.size, doubts.job_of(engine, pull.path))
+    merges = pull.op is Op.MERGE
+    row = engine.journal.row(pull.path) if merges else None  # asked of a file that is here, and of no other
+    wanted = Wanted(pull.path, remote, pull.local, merges=merges, row=row)
+    if remote.size <= LIGHT_BYTES and not merges:
+        return Several(wanted, world, fetch_together)
+    return weighed(world, remote.size, partial(fetch, wanted, world))
 
 
 def _refetch(engine: Engine, restore: Restore, pull: Pull) -> None:
@@ -133,7 +134,7 @@ def _fetch_current(engine: Engine, path: str, row: Row | None) -> Outcome:
         return Unsaveable(path, "A folder has this name here; the object stays in the bucket")
     remote = Remote(info.size, info.version, info.modified, info.md5)
     merges = here is not None and not path.endswith("/")
-    return fetch(path, remote, here, engine.world, merges=merges, row=row)
+    return fetch(Wanted(path, remote, here, merges=merges, row=row), engine.world)
 
 
 def fetch_one(engine: Engine, path: str) -> None:

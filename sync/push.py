@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from sync import settle
 from sync.conflict import Resolved, resolve
@@ -13,25 +16,64 @@ from sync.files import Reading
 from sync.large import send_large
 from sync.looks import meta_of, same_looks
 from sync.names import key_of, trash_key
-from sync.stores import ABSENT, ANY, ObjectInfo, Precondition, only_over
+from sync.stores import ABSENT, ANY, ObjectInfo, Precondition, Write, only_over
+from sync.stores.together import put_many
 from sync.tree import Entry, Kind, Row, smudge
 from sync.twins import is_abandoned, is_torn, mend, twin_of
 from sync.work import Deleted, Failed, Foreign, Later, Outcome, Saved, Task, Unsaveable, Vanished, World
 
+T = TypeVar("T")
 RELAY_BYTES = 64 * 1024 * 1024  # without server-side copies the trash takes objects up to this size
+
+
+@dataclass(slots=True)
+class _Ready:
+    """An upload of which nothing is missing but the request."""
+
+    task: Task
+    write: Write
+    stamp: Entry
+    digest: bytes
+    is_racy: bool
 
 
 def upload(task: Task, world: World) -> Outcome:
     """Bring one path's present content into the bucket, over exactly the version the journal knows."""
+    ((_, outcome),) = upload_together([task], world)
+    return outcome
+
+
+def upload_together(tasks: Sequence[Task], world: World) -> Iterator[tuple[int, Outcome]]:
+    """The same for several small files: number and outcome of each, in the order of the answers."""
+    ready: list[_Ready] = []
+    numbers: list[int] = []
+    for number, task in enumerate(tasks):
+        found = _guarded(task, partial(_prepared, task, world))
+        if isinstance(found, _Ready):
+            ready.append(found)
+            numbers.append(number)
+        else:
+            yield number, found
+    for place, result in put_many(world.store, [item.write for item in ready]):
+        item = ready[place]
+        yield numbers[place], _guarded(item.task, partial(_sent, item, result, world))
+
+
+def _prepared(task: Task, world: World) -> Outcome | _Ready:
+    if task.entry.kind is Kind.LINK:
+        return _upload_link(task, world)
+    if task.entry.kind is Kind.DIR:
+        found = world.files.entry(task.path.rstrip("/"))
+        if found is None or found.kind is not Kind.DIR:
+            return Vanished(task.path)
+        return _with_body(task, world, b"", task.entry, is_racy=False)
+    return _upload_file(task, world)
+
+
+def _guarded(task: Task, act: Callable[[], T]) -> T | Outcome:
+    """What `act` answers or raises, as an outcome."""
     try:
-        if task.entry.kind is Kind.LINK:
-            return _upload_link(task, world)
-        if task.entry.kind is Kind.DIR:
-            found = world.files.entry(task.path.rstrip("/"))
-            if found is None or found.kind is not Kind.DIR:
-                return Vanished(task.path)
-            return _send_body(task, world, b"", task.entry, is_racy=False)
-        return _upload_file(task, world)
+        return act()
     except Unstable as error:
         return Later(task.path, str(error))
     except FileNotFoundError:
@@ -51,17 +93,17 @@ def upload(task: Task, world: World) -> Outcome:
         return Failed(task.path, error, tuple(task.sent))
 
 
-def _upload_link(task: Task, world: World) -> Outcome:
+def _upload_link(task: Task, world: World) -> Outcome | _Ready:
     try:
         body = world.files.target(task.path)
     except (FileNotFoundError, NotADirectoryError):
         raise
     except OSError as error:
         raise Unstable("It is no longer a link", where=task.path) from error
-    return _send_body(task, world, body.encode("utf-8", "surrogateescape"), task.entry, is_racy=False)
+    return _with_body(task, world, body.encode("utf-8", "surrogateescape"), task.entry, is_racy=False)
 
 
-def _upload_file(task: Task, world: World) -> Outcome:
+def _upload_file(task: Task, world: World) -> Outcome | _Ready:
     if task.entry.extra and (snapshot := world.files.snapshot(task.path)) is not None:
         with snapshot as reading:
             # The stamp is the live database's; the content is the snapshot's.
@@ -73,7 +115,7 @@ def _upload_file(task: Task, world: World) -> Outcome:
         return _send_reading(task, world, reading, entry, is_snapshot=False)
 
 
-def _send_reading(task: Task, world: World, reading: Reading, entry: Entry, *, is_snapshot: bool) -> Outcome:
+def _send_reading(task: Task, world: World, reading: Reading, entry: Entry, *, is_snapshot: bool) -> Outcome | _Ready:
     size = reading.entry.size
     if size > settle.SMALL_BYTES:
         if task.origin is not None and (moved := _move(task, world, _digest(reading), entry)) is not None:
@@ -86,7 +128,7 @@ def _send_reading(task: Task, world: World, reading: Reading, entry: Entry, *, i
     is_racy = not is_snapshot and reading.is_racy()
     if task.origin is not None and (moved := _move(task, world, hashlib.md5(body).digest(), entry)) is not None:
         return moved
-    return _send_body(task, world, body, entry, is_racy=is_racy)
+    return _with_body(task, world, body, entry, is_racy=is_racy)
 
 
 def _check_twin(path: str, body: bytes, world: World) -> None:
@@ -109,7 +151,7 @@ def _digest(reading: Reading) -> bytes:
     return digest.digest()
 
 
-def _send_body(task: Task, world: World, body: bytes, entry: Entry, *, is_racy: bool) -> Outcome:
+def _with_body(task: Task, world: World, body: bytes, entry: Entry, *, is_racy: bool) -> Outcome | _Ready:
     digest = hashlib.md5(body).digest()
     row = task.row
     stamp = smudge(entry) if is_racy else entry
@@ -117,19 +159,24 @@ def _send_body(task: Task, world: World, body: bytes, entry: Entry, *, is_racy: 
         return Saved(task.path, Row(stamp, row.version, len(body), digest), was_sent=False, is_racy=is_racy)
     world.spend(len(body))
     world.permit()
-    key = key_of(task.path)
-    meta = meta_of(entry)
     only_if = ABSENT if row is None else only_over(row.version)
     if row is not None and row.size and entry.kind is Kind.FILE and is_emptied(body):
         _keep_emptied(task.path, row, world)
     task.announce(world, len(body), digest)
-    try:
-        info = world.store.put(key, body, meta=meta, only_if=only_if)
-        resolved = Resolved(info)
-    except PreconditionFailed:
-        resolved = resolve(task, body, digest, meta, world)
-    saved = Row(stamp, resolved.info.version, len(body), digest)
-    return Saved(task.path, saved, was_sent=True, is_racy=is_racy, copies=resolved.copies)
+    return _Ready(task, Write(key_of(task.path), body, meta_of(entry), only_if), stamp, digest, is_racy)
+
+
+def _sent(item: _Ready, result: ObjectInfo | SyncError, world: World) -> Outcome:
+    """What became of an upload, by what became of its request."""
+    task, body = item.task, item.write.body
+    if isinstance(result, PreconditionFailed):
+        resolved = resolve(task, body, item.digest, item.write.meta, world)
+    elif isinstance(result, SyncError):
+        raise result
+    else:
+        resolved = Resolved(result)
+    saved = Row(item.stamp, resolved.info.version, len(body), item.digest)
+    return Saved(task.path, saved, was_sent=True, is_racy=item.is_racy, copies=resolved.copies)
 
 
 def is_emptied(body: bytes) -> bool:

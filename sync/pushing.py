@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from sync import settle
 from sync.agenda import Gone, Pending
 from sync.plan import Held
-from sync.push import delete, upload
+from sync.push import delete, upload, upload_together
 from sync.root import verify_root
 from sync.tree import Kind
-from sync.work import Task, weighed
+from sync.work import LIGHT_BYTES, Outcome, Several, Task, World, weighed
 
 if TYPE_CHECKING:
     from sync.engine import Engine
@@ -81,8 +82,13 @@ def _send(engine: Engine, item: Pending) -> None:
             task.origin = (gone.path, origin)
             gone.is_claimed = True
             engine.claims[path] = gone
-    job = weighed(engine.world, item.entry.size, partial(upload, task, engine.world))
-    engine.run_job(path, "large" if _is_large(item) else "put", job)
+    engine.run_job(path, "large" if _is_large(item) else "put", _job(task, engine.world))
+
+
+def _job(task: Task, world: World) -> Callable[[], Outcome]:
+    if task.entry.size <= LIGHT_BYTES and task.origin is None:
+        return Several(task, world, upload_together)
+    return weighed(world, task.entry.size, partial(upload, task, world))
 
 
 def _is_large(item: Pending) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from sync.clock import Clock
 from sync.errors import SyncError
@@ -13,7 +13,9 @@ from sync.files import Files
 from sync.stores import Store
 from sync.tree import Doubt, Entry, Remote, Row
 
+T = TypeVar("T")
 HEAVY_BYTES = 256 * 1024  # past this a body weighs
+LIGHT_BYTES = 64 * 1024  # up to this several are moved at once by one worker
 
 
 def one_after_the_other(jobs: Sequence[Callable[[], Any]]) -> list[Any]:
@@ -49,6 +51,27 @@ def weighed(world: World, size: int, job: Callable[[], Outcome]) -> Callable[[],
             return job()
 
     return held if size > HEAVY_BYTES else job
+
+
+@dataclass(frozen=True, slots=True)
+class Several(Generic[T]):
+    """A small job that is cheaper beside others of its kind: `do` takes several items, and answers for each."""
+
+    item: T
+    world: World
+    do: Callable[[Sequence[T], World], Iterator[tuple[int, Outcome]]]
+
+    def __call__(self) -> Outcome:
+        ((_, outcome),) = self.do([self.item], self.world)
+        return outcome
+
+    def together(self, others: Sequence[Several[T]]) -> Iterator[tuple[int, Outcome]]:
+        """This one (0) and `others` (from 1), which are like it, in one go: number and outcome of each."""
+        return self.do([self.item, *(other.item for other in others)], self.world)
+
+    def is_like(self, other: object) -> bool:
+        """Whether `other` can be done in the same go."""
+        return isinstance(other, Several) and other.do is self.do and other.world is self.world
 
 
 @dataclass(frozen=True, slots=True)

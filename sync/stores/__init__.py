@@ -67,6 +67,24 @@ def only_over(version: str) -> Precondition:
 
 
 @dataclass(frozen=True, slots=True)
+class Write:
+    """One `put` of several."""
+
+    key: str
+    body: bytes
+    meta: Mapping[str, str]
+    only_if: Precondition = ANY
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One `get` of several."""
+
+    key: str
+    if_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """One acknowledged part of a multipart upload (number from 1)."""
 

@@ -8,6 +8,7 @@ a body of known length, one answer, both whole or an error. Source: RFC 9112.
 from __future__ import annotations
 
 import re
+import select
 import ssl
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
@@ -201,11 +202,58 @@ class Incoming:
                 raise ProtocolError("the body is no HTTP")
 
 
+class Sent:
+    """A request that waits for its answer, on a connection of its own."""
+
+    def __init__(self, origin: Origin, connection: Any, method: str, refused: OSError | None) -> None:
+        self._origin, self._connection, self._method, self._refused = origin, connection, method, refused
+        self._is_late = False
+
+    def answer(self) -> Incoming:
+        """The answer as far as the end of its header. Raises HTTPError or OSError where there is no whole one."""
+        try:
+            if self._is_late:
+                raise TimeoutError("timed out")
+            sock = self._connection.sock
+            _limit(sock, self._origin.read_s)
+            source = _Source(sock)
+            try:
+                head = head_of(self._method, source.head())
+                while head.status < 200:
+                    head = head_of(self._method, source.head())
+            except (ProtocolError, OSError) as error:
+                raise self._refused or error from error
+            return Incoming(head, source, self._origin, self._connection, is_last=self._refused is not None)
+        except BaseException:
+            self.drop()
+            raise
+
+    def drop(self) -> None:
+        """Nobody waits for the answer any more."""
+        self._connection.close()
+
+    @staticmethod
+    def as_they_come(waiting: Iterable[Sent]) -> Iterator[Sent]:
+        """Each of `waiting` when its answer begins: who hangs holds nobody up. `answer` of what is late raises."""
+        by_number = {sent._connection.sock.fileno(): sent for sent in waiting}
+        poller = select.poll()
+        for number in by_number:
+            poller.register(number, select.POLLIN)
+        while by_number:
+            limit_s = next(iter(by_number.values()))._origin.read_s
+            ready = poller.poll(limit_s * 1000) or [(number, 0) for number in by_number]
+            for number, event in ready:
+                poller.unregister(number)
+                sent = by_number.pop(number)
+                sent._is_late = event == 0
+                yield sent
+
+
 class Origin:
     """The connections to one server. Thread-safe; each carries one request at a time."""
 
     def __init__(self, scheme: str, host: str, times: Timeouts) -> None:
-        self._read_s = times.read_s
+        self.read_s = times.read_s
         self._pools, proxy = _pools(scheme, host, urllib3.Timeout(connect=times.connect_s, read=times.read_s))
         self._pool = self._pools.connection_from_url(f"{scheme}://{host}")
         # A proxy is asked for whole URLs, except through a tunnel.
@@ -216,31 +264,27 @@ class Origin:
         self._idle: list[Any] = []
         weakref.finalize(self, _close_all, self._idle)  # whoever forgets `close`
 
-    def exchange(
+    def send(
         self, method: str, target: str, headers: Mapping[str, str], body: Iterable[bytes | memoryview] = ()
-    ) -> Incoming:
-        """One request, and its answer as far as the end of its header. `headers` say how long `body` is.
+    ) -> Sent:
+        """Send one request. `headers` say how long `body` is.
 
-        Raises urllib3's HTTPError or OSError where there is no whole answer.
+        Raises urllib3's HTTPError or OSError where it cannot be sent.
         """
         lines = "".join([f"{name}: {value}\r\n" for name, value in (*headers.items(), *self._own)])
         head = f"{method} {self._before}{target} HTTP/1.1\r\n{lines}accept-encoding: identity\r\n\r\n".encode("latin-1")
         connection = self._connection()
         try:
-            sock = connection.sock
-            refused = _send(sock, head, body)
-            _limit(sock, self._read_s)
-            source = _Source(sock)
-            try:
-                answer = head_of(method, source.head())
-                while answer.status < 200:
-                    answer = head_of(method, source.head())
-            except (ProtocolError, OSError) as error:
-                raise refused or error from error
-            return Incoming(answer, source, self, connection, is_last=refused is not None)
+            return Sent(self, connection, method, _send(connection.sock, head, body))
         except BaseException:
             connection.close()
             raise
+
+    def exchange(
+        self, method: str, target: str, headers: Mapping[str, str], body: Iterable[bytes | memoryview] = ()
+    ) -> Incoming:
+        """One request, and its answer as far as the end of its header. Raises as `send` and `Sent.answer` do."""
+        return self.send(method, target, headers, body).answer()
 
     def give_back(self, connection: Any, *, is_usable: bool) -> None:
         """It carries the next request, or nothing any more."""

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from sync.errors import NotFound, PreconditionFailed, Unsupported
-from sync.stores import ANY, Meter, ObjectInfo, Part, Precondition, Store, StoreFacts, Writes
+from sync.errors import NotFound, PreconditionFailed, SyncError, Unsupported
+from sync.stores import ANY, Meter, ObjectInfo, Part, Precondition, Read, Store, StoreFacts, Write, Writes
+from sync.stores.together import Arrived, Written, get_many, put_many
 
 
 class Guarded:
@@ -40,6 +41,21 @@ class Guarded:
     def put(self, key: str, body: bytes | Path, *, meta: Mapping[str, str], only_if: Precondition = ANY) -> ObjectInfo:
         """See `Store`."""
         return self.inner.put(key, body, meta=meta, only_if=self._looked(key, only_if))
+
+    def put_many(self, writes: Sequence[Write]) -> Written:
+        """See `together.py`: at once where the server compares, one by one where we must."""
+        if all(self._is_enforced(write.only_if) for write in writes):
+            yield from put_many(self.inner, writes)
+            return
+        for number, write in enumerate(writes):
+            try:
+                yield number, self.put(write.key, write.body, meta=write.meta, only_if=write.only_if)
+            except SyncError as error:
+                yield number, error
+
+    def get_many(self, reads: Sequence[Read]) -> Arrived:
+        """See `together.py`."""
+        return get_many(self.inner, reads)
 
     def copy(
         self, source: str, target: str, *, if_version: str | None = None, only_if: Precondition = ANY

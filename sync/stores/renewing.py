@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from sync.clock import Clock, SystemClock
-from sync.errors import Denied, Misconfigured
-from sync.stores import ANY, Meter, ObjectInfo, Part, Precondition, Store, StoreFacts
+from sync.errors import Denied, Misconfigured, SyncError
+from sync.stores import ANY, Meter, ObjectInfo, Part, Precondition, Read, Store, StoreFacts, Write
 from sync.stores.config import StoreConfig
+from sync.stores.together import Arrived, Written, get_many, put_many
+
+T = TypeVar("T")
 
 LOOK_EVERY_S = 1.0  # reading a few small files costs microseconds
 log = logging.getLogger(__name__)
@@ -84,6 +87,23 @@ class Renewing:
         except Denied:
             self._look(now=True)  # the next attempt uses what may have arrived meanwhile
             raise
+
+    def _watched(
+        self, many: Callable[[Store], Iterator[tuple[int, T | SyncError]]]
+    ) -> Iterator[tuple[int, T | SyncError]]:
+        self._look()
+        for number, result in many(self.inner):
+            if isinstance(result, Denied):
+                self._look(now=True)
+            yield number, result
+
+    def put_many(self, writes: Sequence[Write]) -> Written:
+        """See `together.py`."""
+        return self._watched(lambda store: put_many(store, writes))
+
+    def get_many(self, reads: Sequence[Read]) -> Arrived:
+        """See `together.py`."""
+        return self._watched(lambda store: get_many(store, reads))
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         with self._current() as store:

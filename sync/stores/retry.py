@@ -17,8 +17,9 @@ from typing import BinaryIO, TypeVar
 
 from sync.clock import Clock, SystemClock
 from sync.errors import NotFound, PreconditionFailed, SyncError, Throttled, Transient
-from sync.stores import ANY, Meter, ObjectInfo, Part, Precondition, Store, StoreFacts
+from sync.stores import ANY, Meter, ObjectInfo, Part, Precondition, Read, Store, StoreFacts, Write
 from sync.stores.body import opened
+from sync.stores.together import Arrived, Written, get_many, put_many
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -58,14 +59,16 @@ class Pace:
         """How many requests may be in flight now."""
         return self._window
 
-    def enter(self) -> None:
-        """Wait for a place."""
+    def enter(self, most: int = 1) -> int:
+        """Wait for a place; how many of `most` were free then and are taken."""
         with self._changed:
-            while self._flying >= max(1, int(self._window)):
+            while (free := max(1, int(self._window)) - self._flying) <= 0:
                 self._waiting += 1
                 self._changed.wait()
                 self._waiting -= 1
-            self._flying += 1
+            taken = min(free, most)
+            self._flying += taken
+            return taken
 
     def leave(self, *, throttled: bool) -> None:
         """Give the place back; a throttled request halves the window, a served one widens it slowly."""
@@ -170,14 +173,106 @@ class Retrying:
         return self._insist(lambda: self.inner.get_range(key, start, length, if_version=if_version))
 
     def put(self, key: str, body: bytes | Path, *, meta: Mapping[str, str], only_if: Precondition = ANY) -> ObjectInfo:
-        def already() -> ObjectInfo | None:
-            found = self.inner.head(key)
-            if any(found.meta.get(name) != value for name, value in meta.items()):
-                return None  # an earlier write of the same content may have had another mode
-            md5 = found.md5 if found.md5 is not None else self._md5_of(key, found.version)
-            return found if md5 == _md5_of_body(body) else None
+        return self._insist(
+            lambda: self.inner.put(key, body, meta=meta, only_if=only_if),
+            already=lambda: self._already(key, body, meta),
+            writes=key,
+        )
 
-        return self._insist(lambda: self.inner.put(key, body, meta=meta, only_if=only_if), already=already, writes=key)
+    def _already(self, key: str, body: bytes | Path, meta: Mapping[str, str]) -> ObjectInfo | None:
+        """The object, if it is what we wanted to put there."""
+        found = self.inner.head(key)
+        if any(found.meta.get(name) != value for name, value in meta.items()):
+            return None  # an earlier write of the same content may have had another mode
+        md5 = found.md5 if found.md5 is not None else self._md5_of(key, found.version)
+        return found if md5 == _md5_of_body(body) else None
+
+    def put_many(self, writes: Sequence[Write]) -> Written:
+        """See `together.py`."""
+
+        def settled(number: int, error: SyncError) -> ObjectInfo | SyncError:
+            write = writes[number]
+            try:
+                return self._already(write.key, write.body, write.meta) or error
+            except SyncError:
+                return error
+
+        return self._insist_on_many(
+            len(writes),
+            lambda numbers: put_many(self.inner, [writes[number] for number in numbers]),
+            settled,
+            lambda number: self.permit(writes[number].key),
+        )
+
+    def get_many(self, reads: Sequence[Read]) -> Arrived:
+        """See `together.py`."""
+        return self._insist_on_many(
+            len(reads),
+            lambda numbers: get_many(self.inner, [reads[number] for number in numbers]),
+            lambda number, error: error,
+            lambda number: None,
+        )
+
+    def _insist_on_many(
+        self,
+        count: int,
+        ask: Callable[[Sequence[int]], Iterator[tuple[int, T | SyncError]]],
+        settled: Callable[[int, SyncError], T | SyncError],
+        permit: Callable[[int], None],
+    ) -> Iterator[tuple[int, T | SyncError]]:
+        """As `_insist`, for requests 0 to `count` - 1 side by side: what is in trouble is asked again together.
+
+        `settled`: what an obstacle means after a doubtful attempt; `permit` raises if one may not be sent again.
+        """
+        todo = list(range(count))
+        attempt = 0
+        while todo:
+            troubled: dict[int, Transient] = {}
+            for number, result in self._once_each(todo, ask):
+                if isinstance(result, Transient):
+                    troubled[number] = result
+                elif attempt and isinstance(result, PreconditionFailed | NotFound):
+                    yield number, settled(number, result)
+                else:
+                    yield number, result
+            todo = []
+            if troubled:
+                attempt += 1
+                slower = (error for error in troubled.values() if isinstance(error, Throttled))
+                try:
+                    self._wait_or_raise(next(slower, next(iter(troubled.values()))), attempt)
+                except Transient:
+                    yield from troubled.items()
+                    return
+            for number in troubled:
+                try:
+                    permit(number)
+                    todo.append(number)
+                except SyncError as error:
+                    yield number, error
+
+    def _once_each(
+        self, todo: Sequence[int], ask: Callable[[Sequence[int]], Iterator[tuple[int, T | SyncError]]]
+    ) -> Iterator[tuple[int, T | SyncError]]:
+        """One attempt of each, as many at once as the pace allows."""
+        at = 0
+        while at < len(todo):
+            flying = self.pace.enter(len(todo) - at)
+            chunk = todo[at : at + flying]
+            at += flying
+            began_s = self._clock.monotonic()
+            try:
+                for place, result in ask(chunk):
+                    flying -= 1
+                    self.pace.leave(throttled=isinstance(result, Throttled))
+                    if isinstance(result, Transient):
+                        self.silence = Silence(result, began_s if self.silence is None else self.silence.since_s)
+                    else:
+                        self.silence = None
+                    yield chunk[place], result
+            finally:
+                for _ in range(flying):
+                    self.pace.leave(throttled=False)
 
     def copy(
         self, source: str, target: str, *, if_version: str | None = None, only_if: Precondition = ANY

@@ -13,14 +13,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from sync.errors import Corrupt, NotFound, PreconditionFailed, Transient, Unsupported
-from sync.stores import ANY, ObjectInfo, Part, Precondition
+from sync.errors import Corrupt, NotFound, PreconditionFailed, SyncError, Transient, Unsupported
+from sync.stores import ANY, ObjectInfo, Part, Precondition, Read, Write
 from sync.stores.body import opened, size_of
+from sync.stores.exchange import Sent
 from sync.stores.network import quoted
 from sync.stores.s3_answers import checked, parts, seconds
 from sync.stores.s3_bucket import S3Bucket, encrypted
 from sync.stores.s3_signing import escaped
-from sync.stores.s3_wire import Body
+from sync.stores.s3_wire import Body, success
+from sync.stores.together import Arrived, Written
 
 META = "x-amz-meta-"
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
@@ -67,11 +69,41 @@ class S3Store(S3Bucket):
                 received += len(piece)
                 digest.update(piece)
                 into.write(piece)
+        return self._verified(info, received, digest.digest())
+
+    def get_many(self, reads: Sequence[Read]) -> Arrived:
+        """See `together.py`."""
+        sent: dict[Sent, tuple[int, str]] = {}
+        try:
+            for number, read in enumerate(reads):
+                try:
+                    with self._asking("get", read.key):
+                        request = self._wire.send("GET", self._full(read.key), headers=_if_match(read.if_version))
+                except SyncError as error:
+                    yield number, error
+                else:
+                    sent[request] = number, read.key
+            for request in Sent.as_they_come(tuple(sent)):
+                number, key = sent.pop(request)
+                try:
+                    with self._asking("get", key, is_counted=True), success(request) as answer:
+                        info, body = self._info(key, answer.headers), answer.read()
+                    info = self._verified(info, len(body), hashlib.md5(body, usedforsecurity=False).digest())
+                except SyncError as error:
+                    yield number, error
+                else:
+                    yield number, (info, body)
+        finally:
+            for request in sent:
+                request.drop()
+
+    def _verified(self, info: ObjectInfo, received: int, digest: bytes) -> ObjectInfo:
+        """What is known of an object whose body arrived. Raises Corrupt where that is not the object's."""
         self.meter.add_bytes(received=received)
         if received != info.size:
-            raise Corrupt(f"the body ended after {received} of {info.size} bytes", where=key)
-        if info.md5 is not None and info.md5 != digest.digest():
-            self._explain_mismatch(key)
+            raise Corrupt(f"the body ended after {received} of {info.size} bytes", where=info.key)
+        if info.md5 is not None and info.md5 != digest:
+            self._explain_mismatch(info.key)
             info = replace(info, md5=None)
         return info
 
@@ -99,6 +131,40 @@ class S3Store(S3Bucket):
             raise Unsupported("the body is too large for one request", where=key)
         with self._asking("put", key, if_version=only_if.if_version):
             version, md5 = self._send(full, body, {**headers, **_meta_headers(key, meta)})
+        return self._stored(key, size, meta, version, md5)
+
+    def put_many(self, writes: Sequence[Write]) -> Written:
+        """See `together.py`."""
+        sent: dict[Sent, tuple[int, Write, bytes]] = {}
+        try:
+            for number, write in enumerate(writes):
+                try:
+                    full = self._full_for_writing(write.key)
+                    headers = self._conditions(write.key, write.only_if) | _meta_headers(write.key, write.meta)
+                    digest = hashlib.md5(write.body, usedforsecurity=False).digest()
+                    body = Body(len(write.body), write.body, md5=_base64(digest))
+                    with self._asking("put", write.key, if_version=write.only_if.if_version):
+                        request = self._wire.send("PUT", full, headers=headers, body=body)
+                except SyncError as error:
+                    yield number, error
+                else:
+                    sent[request] = number, write, digest
+            for request in Sent.as_they_come(tuple(sent)):
+                number, write, digest = sent.pop(request)
+                key, condition = write.key, write.only_if.if_version
+                try:
+                    with self._asking("put", key, if_version=condition, is_counted=True), success(request) as answer:
+                        answer.read()
+                        version = quoted(answer.headers.get("etag", ""))
+                    yield number, self._stored(key, len(write.body), write.meta, version, digest)
+                except SyncError as error:
+                    yield number, error
+        finally:
+            for request in sent:
+                request.drop()
+
+    def _stored(self, key: str, size: int, meta: Mapping[str, str], version: str, md5: bytes) -> ObjectInfo:
+        """What is known of an object that was just put. Raises Corrupt where the server states another content."""
         self.meter.add_bytes(sent=size)
         stated = self._md5_of(version)
         if stated is not None and stated != md5:

@@ -107,9 +107,12 @@ class S3Bucket:
             self._place, self._made = place, None
         return True
 
-    def _asking(self, verb: str, key: str, *, if_version: str | None = None, upload: bool = False) -> _Asked:
-        """Count one request, which is sent inside, and translate its errors."""
-        self.meter.count(verb)
+    def _asking(
+        self, verb: str, key: str, *, if_version: str | None = None, upload: bool = False, is_counted: bool = False
+    ) -> _Asked:
+        """Count one request, which is sent inside, and translate its errors. `is_counted`: it was sent before."""
+        if not is_counted:
+            self.meter.count(verb)
         return _Asked(self, verb, key, if_version=if_version, upload=upload)
 
     def _meant(self, error: SyncError, verb: str, key: str, *, if_version: str | None, upload: bool) -> SyncError:

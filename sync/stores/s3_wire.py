@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from urllib3.exceptions import ProtocolError
 
 from sync.clock import Clock
-from sync.stores.exchange import PIECE_BYTES, Incoming, Origin
+from sync.stores.exchange import PIECE_BYTES, Incoming, Origin, Sent
 from sync.stores.network import Timeouts
 from sync.stores.s3_answers import refusal
 from sync.stores.s3_signing import UNSIGNED, Keys, escaped, payload_hash, query_string, signed
@@ -108,6 +108,17 @@ class Wire:
         body: Body = NOTHING,
     ) -> Incoming:
         """One request; the answer's body is read by the caller, who enters the answer with `with`."""
+        return success(self.send(method, key, query, headers, body))
+
+    def send(
+        self,
+        method: str,
+        key: str = "",
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Body = NOTHING,
+    ) -> Sent:
+        """One request, whose answer (`success`) may be read later: others can be sent meanwhile."""
         path = f"{self._above}/{escaped(key, safe='/')}" if key else self._above or "/"
         asked = query_string(query or {})
         own = dict(headers or {})
@@ -130,12 +141,17 @@ class Wire:
         if method in ("PUT", "POST"):
             whole["content-length"] = str(body.size)
         target = f"{path}?{asked}" if asked else path
-        answer = self._origin.exchange(method, target, whole, body.pieces() if body.size else ())
-        if answer.status >= 300:
-            with answer:
-                raise refusal(answer.status, answer.headers, answer.read())
-        return answer
+        return self._origin.send(method, target, whole, body.pieces() if body.size else ())
 
     def close(self) -> None:
         """Release the connections."""
         self._origin.close()
+
+
+def success(sent: Sent) -> Incoming:
+    """The answer to a request. Raises Refused for one that is no success."""
+    answer = sent.answer()
+    if answer.status >= 300:
+        with answer:
+            raise refusal(answer.status, answer.headers, answer.read())
+    return answer

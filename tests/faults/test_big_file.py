@@ -60,7 +60,7 @@ def uploads(server: S3Server) -> list[tuple[str, int, int]]:
 
 def got(machine: Machine) -> int:
     """Bytes of the download so far that a later life can go on with."""
-    return sum(path.read_bytes().count(b"\1") for path in (machine.data / ".preflight" / "tmp").glob("get-*.parts"))
+    return sum(path.read_bytes().count(b"\1") for path in (machine.data / ".preflight" / "tmp").rglob("get-*.parts"))
 
 
 def peak_mib(machine: Machine) -> int:

@@ -256,7 +256,7 @@ def test_pull_local_copy_of_an_object_whose_md5_nobody_tells(tmp_path: Path) -> 
     assert rig.object(copies[0]) == b"mine!!"
     assert rig.objects() == {"work/a.txt", "work/b.txt", *copies}
     assert rig.read("work/b.txt") == "theirs"
-    assert not list((rig.data / ".preflight" / "tmp").iterdir())
+    assert rig.files.temps() == []
 
 
 def test_list_truncated_error_page_500(tmp_path: Path) -> None:
