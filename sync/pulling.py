@@ -106,7 +106,7 @@ def _job(engine: Engine, pull: Pull, remote: Remote) -> Callable[[], Outcome]:
     merges = pull.op is Op.MERGE
     row = engine.journal.row(pull.path) if merges else None  # asked of a file that is here, and of no other
     wanted = Wanted(pull.path, remote, pull.local, merges=merges, row=row)
-    if remote.size <= LIGHT_BYTES and not merges:
+    if world.store.facts.together and remote.size <= LIGHT_BYTES and not merges:
         return Several(wanted, world, fetch_together)
     return weighed(world, remote.size, partial(fetch, wanted, world))
 

@@ -54,9 +54,21 @@ def upload_together(tasks: Sequence[Task], world: World) -> Iterator[tuple[int, 
             numbers.append(number)
         else:
             yield number, found
+    if len(ready) > 1 and (refusal := _refusal(world)) is not None:  # the first was permitted a while ago
+        for number, item in zip(numbers, ready, strict=True):
+            yield number, Failed(item.task.path, refusal)
+        return
     for place, result in put_many(world.store, [item.write for item in ready]):
         item = ready[place]
         yield numbers[place], _guarded(item.task, partial(_sent, item, result, world))
+
+
+def _refusal(world: World) -> SyncError | None:
+    try:
+        world.permit()
+    except SyncError as error:
+        return error
+    return None
 
 
 def _prepared(task: Task, world: World) -> Outcome | _Ready:

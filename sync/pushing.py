@@ -86,7 +86,7 @@ def _send(engine: Engine, item: Pending) -> None:
 
 
 def _job(task: Task, world: World) -> Callable[[], Outcome]:
-    if task.entry.size <= LIGHT_BYTES and task.origin is None:
+    if world.store.facts.together and task.entry.size <= LIGHT_BYTES and task.origin is None:
         return Several(task, world, upload_together)
     return weighed(world, task.entry.size, partial(upload, task, world))
 

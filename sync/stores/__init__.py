@@ -35,6 +35,7 @@ class StoreFacts:
     lists_in_order: bool = True
     max_put_bytes: int = 5 * 1024**3  # a larger body needs multipart
     part_bytes: int = 8 * 1024**2
+    together: bool = False  # sends several small requests without waiting (`together.py`)
 
 
 @dataclass(frozen=True, slots=True)

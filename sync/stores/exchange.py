@@ -222,7 +222,9 @@ class Sent:
                 while head.status < 200:
                     head = head_of(self._method, source.head())
             except (ProtocolError, OSError) as error:
-                raise self._refused or error from error
+                if self._refused is not None:
+                    raise self._refused from error
+                raise
             return Incoming(head, source, self._origin, self._connection, is_last=self._refused is not None)
         except BaseException:
             self.drop()

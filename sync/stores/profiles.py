@@ -42,6 +42,7 @@ class Profile:
             copy=self.copy,
             etag_is_md5=self.etag_is_md5,
             lists_in_order=self.name not in {"s3"},
+            together=True,
         )
 
 

@@ -2,7 +2,8 @@
 
 Threads that each wait for one answer spend more on passing the interpreter's lock around than on the requests
 (measured on two cores: 170 microseconds of CPU a put with sixteen threads, 80 with two that send eight at once). A
-store that can send without waiting has `put_many` and `get_many`; every other one is asked one by one.
+store that can send without waiting has `put_many` and `get_many`, and says so (`StoreFacts.together`): with every
+other one, what goes together would be sent one by one, the last long after it was permitted.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ Arrived = Iterator[tuple[int, tuple[ObjectInfo, bytes] | SyncError]]
 
 def put_many(store: Store, writes: Sequence[Write]) -> Written:
     """Do all of `writes`; (number, what became of it) of each, in the order of the answers. Raises nothing."""
-    many = getattr(store, "put_many", None)
-    if many is not None and len(writes) > 1:
+    many = getattr(store, "put_many", None) if store.facts.together and len(writes) > 1 else None
+    if many is not None:
         yield from many(writes)
         return
     for number, write in enumerate(writes):
@@ -32,8 +33,8 @@ def put_many(store: Store, writes: Sequence[Write]) -> Written:
 
 def get_many(store: Store, reads: Sequence[Read]) -> Arrived:
     """The same for objects that fit into memory."""
-    many = getattr(store, "get_many", None)
-    if many is not None and len(reads) > 1:
+    many = getattr(store, "get_many", None) if store.facts.together and len(reads) > 1 else None
+    if many is not None:
         yield from many(reads)
         return
     for number, read in enumerate(reads):

@@ -5,17 +5,28 @@ from __future__ import annotations
 import io
 import random
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
-from sync.errors import Denied, Misconfigured, NotFound, PreconditionFailed, Throttled, Transient, Unsupported
-from sync.stores import ABSENT, Store
+from sync.errors import (
+    Denied,
+    LeaseLost,
+    Misconfigured,
+    NotFound,
+    PreconditionFailed,
+    Throttled,
+    Transient,
+    Unsupported,
+)
+from sync.stores import ABSENT, ObjectInfo, Precondition, Read, Store, Write
 from sync.stores.config import StoreConfig
 from sync.stores.network import Timeouts
 from sync.stores.retry import Patience, Retrying
 from sync.stores.s3 import S3Store
 from sync.stores.secret import Secret
+from sync.stores.together import get_many, put_many
 from tests.support.faultproxy import FaultProxy, Faults
 from tests.support.moto import S3Server
 
@@ -210,3 +221,93 @@ def test_a_broken_page_breaks_the_whole_listing(bare: S3Store, store: Store, pro
         list(bare.list())
     proxy.faults = Faults(answer=http("500 Internal Server Error", "InternalError"), when=b"GET", times=2)
     assert [info.key for info in store.list()] == ["k0", "k1", "k2"]
+
+
+def writes(count: int, *, only_if: Precondition = ABSENT) -> list[Write]:
+    return [Write(f"many/{number}", f"body {number}".encode(), {"mode": "644"}, only_if) for number in range(count)]
+
+
+def test_many_at_once_are_what_each_alone_would_be(store: Store, bare: S3Store) -> None:
+    done = dict(put_many(store, writes(8)))
+    assert sorted(done) == list(range(8))
+    came = dict(get_many(store, [Read(write.key) for write in writes(8)]))
+    for number, write in enumerate(writes(8)):
+        info, got = done[number], came[number]
+        assert isinstance(info, ObjectInfo)
+        assert isinstance(got, tuple)
+        assert got[1] == write.body
+        assert got[0].version == info.version == bare.head(write.key).version
+        assert got[0].meta["mode"] == "644"
+    assert bare.meter.requests()["put"] == 8
+    assert bare.meter.requests()["get"] == 8
+    assert bare.meter.transferred()["sent"] == sum(len(write.body) for write in writes(8))
+
+
+def test_one_obstacle_among_many_is_that_ones(store: Store, bare: S3Store) -> None:
+    theirs = bare.put("many/3", b"theirs", meta={})
+    done = dict(put_many(store, writes(8)))
+    assert isinstance(done.pop(3), PreconditionFailed)
+    assert all(isinstance(info, ObjectInfo) for info in done.values())
+    assert bare.head("many/3").version == theirs.version
+    came = dict(get_many(store, [Read("many/1"), Read("many/none"), Read("many/3", "another")]))
+    assert isinstance(came[1], NotFound)
+    assert isinstance(came[2], PreconditionFailed)
+    assert isinstance(came[0], tuple)
+    names = dict(put_many(store, [Write("", b"", {}), Write("many/9", b"", {})]))
+    assert isinstance(names[0], Unsupported)
+    assert isinstance(names[1], ObjectInfo)
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        Faults(swallow_answer=True, when=b"PUT", times=3),
+        Faults(answer=http("500 Internal Server Error", "InternalError"), when=b"PUT", times=3),
+        Faults(answer=http("503 Slow Down", "SlowDown"), when=b"PUT", times=3),
+        Faults(refuse=True, times=3),
+        Faults(reset_after_bytes=20, when=b"PUT", times=3),
+    ],
+)
+def test_trouble_among_many_is_overcome(store: Store, bare: S3Store, proxy: FaultProxy, faults: Faults) -> None:
+    proxy.faults = faults
+    done = dict(put_many(store, writes(8)))
+    assert all(isinstance(info, ObjectInfo) for info in done.values()), done
+    for number, write in enumerate(writes(8)):
+        sink = io.BytesIO()
+        info = bare.get(write.key, sink)
+        known = done[number]
+        assert isinstance(known, ObjectInfo)
+        assert (sink.getvalue(), info.version) == (write.body, known.version)
+
+
+def test_who_hangs_among_many_delays_nobody_else(config: StoreConfig, proxy: FaultProxy) -> None:
+    with closing(S3Store(config)) as writer:
+        assert all(isinstance(info, ObjectInfo) for _, info in put_many(writer, writes(8)))
+    proxy.faults = Faults(hang=True, when=b"GET", times=1)
+    with closing(S3Store(config, times=QUICK)) as reader:
+        came = list(get_many(reader, [Read(write.key) for write in writes(8)]))
+    assert isinstance(came[-1][1], Transient)
+    assert all(isinstance(result, tuple) for _, result in came[:-1])
+
+
+def test_many_that_stay_in_trouble_say_so(store: Retrying, proxy: FaultProxy) -> None:
+    proxy.faults = Faults(answer=http("503 Slow Down", "SlowDown"))
+    done = dict(put_many(store, writes(8)))
+    assert all(isinstance(error, Throttled) for error in done.values())
+    assert len(done) == 8
+    assert store.silence is not None
+    assert store.pace.window < store.patience.widest / 4
+    proxy.faults = Faults()
+    proxy.drop_all()
+    assert all(isinstance(info, ObjectInfo) for _, info in put_many(store, writes(8)))
+
+
+def test_many_ask_the_permit_before_they_are_sent_again(store: Retrying, bare: S3Store, proxy: FaultProxy) -> None:
+    def permit(key: str) -> None:
+        raise LeaseLost("a newer node took over", where=key)
+
+    store.permit = permit
+    proxy.faults = Faults(answer=http("500 Internal Server Error", "InternalError"), when=b"PUT", times=2)
+    done = dict(put_many(store, writes(8)))
+    assert sum(isinstance(error, LeaseLost) for error in done.values()) == 2
+    assert bare.meter.requests()["put"] == 8

@@ -392,6 +392,7 @@ class FreePace:
 
     window = 32.0
 
-    def enter(self) -> None: ...
+    def enter(self, most: int = 1) -> int:
+        return most
 
     def leave(self, *, throttled: bool) -> None: ...
