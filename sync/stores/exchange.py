@@ -1,7 +1,7 @@
 """HTTP/1.1 requests to one origin: connections by urllib3 (names, TLS, proxies), what goes over them by ourselves.
 
 General clients take 0.25 to 0.6 ms of CPU a request and four thread switches: more than everything else that a save
-of a small file costs, the disk included (docs/decisions/0204). What is needed of HTTP here is small: one request with
+of a small file costs, the disk included (docs/decisions/0206). What is needed of HTTP here is small: one request with
 a body of known length, one answer, both whole or an error. Source: RFC 9112.
 """
 
@@ -24,7 +24,7 @@ from urllib3.util.wait import wait_for_read
 
 from sync.stores.network import Timeouts
 
-IDLE = 64  # connections that wait for the next request
+IDLE = 96  # connections that wait for the next request
 PIECE_BYTES = 128 * 1024  # of a body
 PIECE_S = 30.0  # for each of them: an upload is bounded by its progress and not by its size
 HEAD_BYTES = 64 * 1024

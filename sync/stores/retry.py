@@ -33,7 +33,7 @@ class Patience:
     attempts: int = 5
     first_wait_s: float = 0.2
     max_wait_s: float = 10.0
-    widest: int = 64  # requests in flight while nobody throttles us
+    widest: int = 96  # requests in flight while nobody throttles us
 
 
 @dataclass(frozen=True, slots=True)
