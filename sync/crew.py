@@ -20,7 +20,8 @@ _Task = tuple[str, Callable[[], Outcome]]
 _Queue = queue.SimpleQueue[_Task | None]
 
 
-FIRST = 8  # threads for paths, as they are needed: what a near bucket and a residential line can use
+FIRST = 16  # threads for paths, as they are needed: what a near bucket and a residential line can use
+LIGHT = 8  # of them for small jobs, each of which does several
 FAR_S = 0.05  # past this a job mostly waits for a distant server: more of them wait side by side
 READY = 4  # threads for whatever comes: a small save does not wait for the one before it
 ABREAST = 8  # small jobs that one thread does at once
@@ -60,7 +61,8 @@ class Crew:
         self._jobs.put((path, job))
         threads = len(self._threads) - EXPRESS
         wanted = max(min(busy, READY), math.ceil(load))
-        if threads < min(wanted, self._most) and (threads < FIRST or mean_s >= FAR_S):
+        near = LIGHT if isinstance(job, Several) else FIRST
+        if threads < min(wanted, self._most) and (threads < near or mean_s >= FAR_S):
             self._begin(self._jobs, f"sync-worker-{threads}")
 
     def _begin(self, jobs: _Queue, name: str) -> None:
@@ -96,15 +98,17 @@ class Crew:
         began_s: float | None = self._clock.monotonic()
         for number, outcome in _outcomes(tasks):
             path, job = tasks[number]
-            if path:
-                with self._lock:
+            with self._lock:
+                if path:
                     self._open -= 1
                     self._load -= _load(job)
-                    if began_s is not None:  # what came beside the first waited for no answer of its own
-                        took_s = self._clock.monotonic() - began_s
-                        mean_s = took_s if self._mean_s is None else self._mean_s
-                        self._mean_s = mean_s + (took_s - mean_s) / FIRST
-                began_s = None
+                if began_s is not None:  # what came beside the first waited for no answer of its own
+                    took_s = self._clock.monotonic() - began_s
+                    if self._mean_s is None:
+                        self._mean_s = took_s
+                    elif path:
+                        self._mean_s += (took_s - self._mean_s) / FIRST
+            began_s = None
             self._post(outcome)
 
 

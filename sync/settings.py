@@ -31,7 +31,7 @@ class SyncSettings:
     guard_release_s: float = 86_400.0  # held deletes go ahead after a day (the trash keeps them 30 more)
     trash_keep_s: float = 30 * 86_400.0
     bandwidth_bytes_per_s: int | None = None  # of uploads; None: no limit
-    workers: int = 48  # threads; past 8 only where a request takes long (crew.py)
+    workers: int = 48  # threads; past 16 only where a request takes long (crew.py)
 
     @classmethod
     def load(cls, environ: Mapping[str, str], *, cwd: Path | None = None) -> SyncSettings:

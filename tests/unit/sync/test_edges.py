@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from sync.cli import app, code_of
@@ -18,7 +22,7 @@ from sync.settings import SyncSettings, machine_name
 from sync.state import Journal
 from sync.status import State, Status, StatusFile, read_status, status_path, write_status
 from sync.tree import Entry, Row
-from sync.work import Failed, Outcome, Vanished
+from sync.work import Failed, Outcome, Several, Vanished, World
 from tests.support.rig import Clock, Rig
 from tests.support.wait import until
 
@@ -129,6 +133,69 @@ def test_crew_grows_past_its_first_threads_only_where_jobs_wait_for_a_distant_se
     gate.set()
     until(lambda: len(answers) == 8 * FIRST + 2 * most, 60)
     crew.stop(2.0)
+
+
+def test_small_jobs_of_one_kind_are_done_together_and_each_has_one_answer() -> None:
+    answers: list[Outcome] = []
+    calls: list[tuple[str, list[str]]] = []
+    gate = threading.Event()
+    world = cast(World, object())
+
+    def kind(name: str) -> Callable[[Sequence[str], World], Iterator[tuple[int, Outcome]]]:
+        def do(items: Sequence[str], at: World) -> Iterator[tuple[int, Outcome]]:
+            assert at is world
+            calls.append((name, list(items)))
+            for number in reversed(range(len(items))):  # answers come in any order
+                if items[number] == "bug":
+                    raise ZeroDivisionError
+                yield number, Vanished(items[number])
+
+        return do
+
+    def hold() -> Outcome:
+        gate.wait(60)
+        return Vanished("held")
+
+    crew = Crew(1, answers.append, SystemClock())
+    crew.start()
+    crew.submit("held", hold)
+    one, other = kind("one"), kind("other")
+    for number in range(10):
+        crew.submit(f"one {number}", Several(f"one {number}", world, one))
+    for item in ("other 0", "bug", "other 1"):
+        crew.submit(item, Several(item, world, other))
+    crew.submit("alone", lambda: Vanished("alone"))
+    gate.set()
+    until(lambda: len(answers) == 15, 60)
+    crew.stop(2.0)
+    assert [(name, len(items)) for name, items in calls] == [("one", 8), ("one", 2), ("other", 3)]
+    by_path = {outcome.path: outcome for outcome in answers if isinstance(outcome, Vanished | Failed)}
+    assert len(by_path) == 15
+    failed = {path for path, outcome in by_path.items() if isinstance(outcome, Failed)}
+    assert failed == {"bug", "other 0"}  # what was answered before the bug stays answered
+
+
+@settings(max_examples=60, deadline=None)
+@given(kinds=st.lists(st.integers(0, 2), max_size=40), workers=st.integers(1, 4))
+def test_whatever_is_mixed_each_job_has_one_answer(kinds: list[int], workers: int) -> None:
+    answers: list[Outcome] = []
+    world = cast(World, object())
+
+    def first(items: Sequence[str], at: World) -> Iterator[tuple[int, Outcome]]:
+        yield from ((number, Vanished(item)) for number, item in enumerate(items))
+
+    def second(items: Sequence[str], at: World) -> Iterator[tuple[int, Outcome]]:
+        yield from first(items, at)
+
+    crew = Crew(workers, answers.append, SystemClock())
+    crew.start()
+    for number, chosen in enumerate(kinds):
+        path = str(number)
+        alone: Callable[[], Outcome] = lambda path=path: Vanished(path)  # type: ignore[misc]  # noqa: E731
+        crew.submit(path, alone if chosen == 2 else Several(path, world, first if chosen else second))
+    until(lambda: len(answers) == len(kinds), 60)
+    crew.stop(5.0)
+    assert sorted(int(o.path) for o in answers if isinstance(o, Vanished)) == list(range(len(kinds)))
 
 
 def test_side_by_side_runs_at_once_in_order_and_raises() -> None:
