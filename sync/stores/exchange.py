@@ -12,6 +12,7 @@ import select
 import ssl
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -305,6 +306,30 @@ class Origin:
             if not wait_for_read(connection.sock, timeout=0.0):
                 return connection
             connection.close()  # the server closed it meanwhile
+        return self._connected()
+
+    def warm(self, count: int) -> None:
+        """Open what is missing of `count` connections side by side: in turn, each would cost its round trips.
+
+        Raises urllib3's HTTPError or OSError where not all of them could be opened; those that could, wait.
+        """
+        missing = count - len(self._idle)
+        if missing < 2:  # a single one is opened by the request that needs it
+            return
+        with ThreadPoolExecutor(missing, thread_name_prefix="sync-connect") as pool:
+            futures = [pool.submit(self._connected) for _ in range(missing)]
+        for future in futures:
+            if future.exception() is None:
+                self.give_back(future.result(), is_usable=True)
+        for future in futures:
+            future.result()
+
+    @property
+    def has_idle(self) -> bool:
+        """Whether a request can be sent without a connection being made for it."""
+        return bool(self._idle)
+
+    def _connected(self) -> Any:
         connection = self._pool._new_conn()
         try:
             if self._is_tunnelled:

@@ -74,9 +74,11 @@ class S3Store(S3Bucket):
     def get_many(self, reads: Sequence[Read]) -> Arrived:
         """See `together.py`."""
         sent: dict[Sent, tuple[int, str]] = {}
+        unreachable = self._warm(len(reads))
         try:
             for number, read in enumerate(reads):
                 try:
+                    self._reach(unreachable)
                     with self._asking("get", read.key):
                         request = self._wire.send("GET", self._full(read.key), headers=_if_match(read.if_version))
                 except SyncError as error:
@@ -136,9 +138,11 @@ class S3Store(S3Bucket):
     def put_many(self, writes: Sequence[Write]) -> Written:
         """See `together.py`."""
         sent: dict[Sent, tuple[int, Write, bytes]] = {}
+        unreachable = self._warm(len(writes))
         try:
             for number, write in enumerate(writes):
                 try:
+                    self._reach(unreachable)
                     full = self._full_for_writing(write.key)
                     headers = self._conditions(write.key, write.only_if) | _meta_headers(write.key, write.meta)
                     digest = hashlib.md5(write.body, usedforsecurity=False).digest()
@@ -162,6 +166,20 @@ class S3Store(S3Bucket):
         finally:
             for request in sent:
                 request.drop()
+
+    def _warm(self, count: int) -> SyncError | None:
+        """Have `count` connections ready; why that was not possible."""
+        try:
+            with self._asking("connect", "", is_counted=True):
+                self._wire.warm(count)
+        except SyncError as error:
+            return error
+        return None
+
+    def _reach(self, unreachable: SyncError | None) -> None:
+        """Raise why there are no more connections, if none is left: eight requests would wait for it in turn."""
+        if unreachable is not None and not self._wire.has_idle:
+            raise unreachable
 
     def _stored(self, key: str, size: int, meta: Mapping[str, str], version: str, md5: bytes) -> ObjectInfo:
         """What is known of an object that was just put. Raises Corrupt where the server states another content."""

@@ -143,6 +143,15 @@ class Wire:
         target = f"{path}?{asked}" if asked else path
         return self._origin.send(method, target, whole, body.pieces() if body.size else ())
 
+    def warm(self, count: int) -> None:
+        """See `Origin.warm`."""
+        self._origin.warm(count)
+
+    @property
+    def has_idle(self) -> bool:
+        """See `Origin.has_idle`."""
+        return self._origin.has_idle
+
     def close(self) -> None:
         """Release the connections."""
         self._origin.close()

@@ -11,6 +11,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -387,3 +388,40 @@ def pump(source: socket.socket, target: socket.socket) -> None:
         while piece := source.recv(65536):
             target.sendall(piece)
         target.shutdown(socket.SHUT_WR)
+
+
+def test_connections_are_opened_side_by_side() -> None:
+    """In turn, eight of them over an ocean would take eight times three round trips."""
+    together = threading.Barrier(8)
+
+    class Distant(Origin):
+        def _connected(self) -> Any:
+            together.wait(10.0)
+            return super()._connected()
+
+    told: list[bytes] = []
+    with served(*[answers(1, told)] * 8) as host, contextlib.closing(Distant("http", host, TIMES)) as origin:
+        origin.warm(8)
+        sent = [origin.send("GET", "/a", {"host": "h"}) for _ in range(8)]
+        for request in Sent.as_they_come(sent):
+            with request.answer() as answer:
+                assert answer.read() == BODY
+
+
+def test_connections_that_could_be_opened_are_used() -> None:
+    tickets = iter(range(8))
+
+    class Crowded(Origin):
+        def _connected(self) -> Any:
+            if next(tickets) >= 3:
+                raise ConnectionRefusedError("enough")
+            return super()._connected()
+
+    told: list[bytes] = []
+    with served(*[answers(1, told)] * 3) as host, contextlib.closing(Crowded("http", host, TIMES)) as origin:
+        with pytest.raises(ConnectionRefusedError):
+            origin.warm(8)
+        for _ in range(3):
+            assert origin.has_idle
+            origin.send("GET", "/a", {"host": "h"}).drop()
+        assert not origin.has_idle
