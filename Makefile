@@ -81,7 +81,7 @@ images-test: setup-dev images .cache/image-tools/.installed ## run the built ima
 	    IMAGE=localhost/preflight-lab:$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)-$$flavour \
 	        $(BIN)/pytest -s tests/images/built_structure.py tests/images/built_images.py; done
 
-test-long: setup-dev ## the long forms: every fault on every machine at every time, 100,000 files restored (about an hour)
+test-long: setup-dev ## the long forms: every fault on every machine at every time, 100,000 files restored (about 20 minutes)
 	PREFLIGHT_LONG_TESTS=1 $(BIN)/python -m pytest -q $(PYTEST_ARGS) tests/faults/test_fault_matrix.py tests/unit/preflight/test_gpu_faults.py tests/contract/test_many_keys.py
 
 images-test-long: ## the same for base and cpu, then three lines on somebody else's image, and nvcc
