@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 from urllib3.exceptions import ProtocolError
 
 from sync.clock import Clock
-from sync.stores.exchange import PIECE_BYTES, Incoming, Origin, Sent
+from sync.stores.exchange import PIECE_BYTES, Origin, Sent
+from sync.stores.incoming import Incoming
 from sync.stores.network import Timeouts
 from sync.stores.s3_answers import refusal
 from sync.stores.s3_signing import UNSIGNED, Keys, escaped, payload_hash, query_string, signed

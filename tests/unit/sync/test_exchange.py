@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 from urllib3.exceptions import HTTPError, ProtocolError
 
 from sync.errors import Misconfigured
-from sync.stores.exchange import Incoming, Origin, Sent, _Source, head_of
+from sync.stores.exchange import Origin, Sent
+from sync.stores.incoming import Incoming, Source, head_of
 from sync.stores.network import Timeouts, of_network
 
 TIMES = Timeouts(connect_s=5.0, read_s=5.0)
@@ -112,8 +113,8 @@ class Keeper:
 
 def answer_in(pieces: list[bytes], read: Callable[[Incoming], bytes] = Incoming.read) -> tuple[bytes, bool | None]:
     """The body of an answer that arrives in `pieces`, and whether its connection can be used again."""
-    source, keeper = _Source(Pieces(pieces)), Keeper()
-    incoming = Incoming(head_of("GET", source.head()), source, keeper, None, is_last=False)  # type: ignore[arg-type]
+    source, keeper = Source(Pieces(pieces)), Keeper()
+    incoming = Incoming(head_of("GET", source.head()), source, keeper, None, is_last=False)
     with incoming:
         body = read(incoming)
     return body, keeper.is_usable
