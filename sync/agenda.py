@@ -46,8 +46,10 @@ class Gone:
 
     path: str
     since_s: float
-    moved_to: str = ""  # its content lives on under this path: no trash needed
+    moved_to: str = ""  # the content of `moved_version` lives on under this path: no trash needed
+    moved_version: str = ""
     is_claimed: bool = False  # a copy from it is under way
+    claimed_version: str = ""  # of what
     is_approved: bool = False  # the guard let it go
     is_released: bool = False  # a person did, or time
 

@@ -268,7 +268,7 @@ class Engine:
     def _saved(self, outcome: Saved, now_s: float) -> None:
         origin = self.claims.get(outcome.path)
         if origin is not None and outcome.moved_from == origin.path:
-            origin.moved_to = outcome.path
+            origin.moved_to, origin.moved_version = outcome.path, origin.claimed_version
         self._end(outcome.path)
         self._worked()
         self.problems.pop(outcome.path, None)

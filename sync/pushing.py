@@ -80,7 +80,7 @@ def _send(engine: Engine, item: Pending) -> None:
         gone = engine.agenda.origin(item.entry)
         if gone is not None and (origin := engine.journal.row(gone.path)) is not None:
             task.origin = (gone.path, origin)
-            gone.is_claimed = True
+            gone.is_claimed, gone.claimed_version = True, origin.version
             engine.claims[path] = gone
     engine.run_job(path, "large" if _is_large(item) else "put", _job(task, engine.world))
 
@@ -115,7 +115,8 @@ def _delete(engine: Engine, now_s: float, room: int) -> None:
         elif gone.path in engine.doubts.open:
             continue  # the row may not name what the bucket holds
         elif not _blocks_delete(engine, gone.path) and now_s >= gone.since_s:
-            keeps_trash = not gone.moved_to
+            # The object may be another one by now: a save of the old name that came late.
+            keeps_trash = not (gone.moved_to and gone.moved_version == row.version)
             job = partial(delete, gone.path, row, engine.world, keeps_trash=keeps_trash)
             engine.run_job(gone.path, "delete", job)
 

@@ -183,6 +183,8 @@ class Scanner:
 
     def unseen(self, walk: int) -> Iterator[str]:
         """Paths of journal rows whose directory the finished `walk` did not find and could have found."""
+        for folder in [f for f in self.problems if self._is_gone(f, walk)]:
+            del self.problems[folder]  # it could not be read while it was there, and now it is not there
         lost = [f for f in self._journal.folders() if f and not self._was_seen(f, walk)]
         for folder in lost:
             if self._is_blocked(folder) or self.ignore.covers(folder + "/"):
@@ -193,6 +195,18 @@ class Scanner:
     def _was_seen(self, folder: str, walk: int) -> bool:
         memo = self._memos.get(folder)
         return memo is not None and memo.walk >= walk
+
+    def _is_gone(self, folder: str, walk: int) -> bool:
+        """Whether a complete listing of this walk proves that `folder`, or a folder around it, is not there."""
+        at = ""
+        for name in folder.split("/") if folder else ():
+            memo = self._memos.get(at)
+            if memo is None or memo.walk < walk:
+                return False
+            if name not in memo.subfolders:
+                return True
+            at = join(at, name)
+        return False
 
     def _is_blocked(self, folder: str) -> bool:
         return any(folder == p or folder.startswith(p + "/") or not p for p in self.problems)

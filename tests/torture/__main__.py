@@ -1,4 +1,4 @@
-"""`make torture`: lifetimes and real processes until the time is over; the report goes to docs/torture.md.
+"""`make torture`: lifetimes and real processes until the time is over; the report goes to docs/torture-report.md.
 
 HOURS=n (default 1): how long. SEED=n: this one lifetime only, with its trace. SEEDS=n: where to begin.
 """
@@ -24,7 +24,7 @@ from tests.torture.scenarios import SCENARIOS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BATCH = 200  # lifetimes a process
-REPORT = REPOSITORY / "docs" / "torture.md"
+REPORT = REPOSITORY / "docs" / "torture-report.md"
 FAULTS = {
     "lost": "request lost",
     "unanswered": "request done, answer lost",
@@ -119,10 +119,10 @@ def report(tally: Tally, took_s: float, first: int) -> str:
         ["git", "rev-parse", "--short", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True, check=False
     ).stdout.strip()
     lines = [
-        "# Torture",
+        "# Torture: the last run",
         "",
         "Written by `make torture`; anyone can repeat it. `HOURS=n` says how long; a broken guarantee prints its seed, "
-        "and `make torture SEED=n` shows that lifetime step by step.",
+        "and `make torture SEED=n` shows that lifetime step by step. Earlier runs: [torture.md](torture.md).",
         "",
         f"- {time.strftime('%Y-%m-%d', time.gmtime())}, commit {commit}, {os.cpu_count()} cores, "
         f"Python {platform.python_version()}, {took_s / 3600:.2f} hours, seeds from {first}",

@@ -14,9 +14,10 @@ from sync.agenda import RETRY_MOST_S, UNREST_MOST_S, Agenda
 from sync.clock import SystemClock
 from sync.disk import DiskFiles
 from sync.errors import LeaseLost, Transient
-from sync.scan import Diff
+from sync.scan import Diff, Scanner
+from sync.state import Journal
 from sync.status import State, Status, read_status, write_status
-from sync.stores import Writes
+from sync.stores import Writes, only_over
 from sync.stores.retry import Patience, Retrying
 from sync.tree import Entry, Row
 from sync.work import Copy, Saved
@@ -301,3 +302,58 @@ def test_what_rested_through_an_outage_and_moves_again_is_not_restless() -> None
     assert seen(185.0, 2) == 185.0
     assert seen(185.3, 3) == seen(185.6, 4) == seen(186.5, 5) == 185.0, "this one does move all the time"
     assert agenda.pending["a"].first_s == 100.0, "and has not been saved since"
+
+
+def test_what_replaced_a_moved_content_is_kept_when_its_name_goes(rig: Rig) -> None:
+    """Seed 1008706: the old name's content lived on under a new one; then a save of the old name came late, and what it
+    had written was deleted without the trash, as if that had moved, too."""
+    rig.write("draft.md", "the first")
+    rig.write("other.md", "other")
+    rig.sync().rest(3)
+    (rig.data / "draft.md").rename(rig.data / "final.md")
+    rig.engine.mark("")
+    rig.work(until=lambda: "final.md" in rig.objects() and rig.engine.agenda.gone["draft.md"].moved_to)
+    row = rig.journal.row("draft.md")
+    assert row is not None
+    info = rig.store.inner.put("draft.md", b"the second", meta={}, only_if=only_over(row.version))
+    rig.journal.record("draft.md", Row(row.entry, info.version, info.size, info.md5))
+    rig.work()
+    rig.rest(5)
+    assert "draft.md" not in rig.objects()
+    kept = [key for key in rig.objects(ours=True) if key.endswith("/draft.md")]
+    assert [rig.object(key) for key in kept] == [b"the second"]
+
+
+class Unreadable(DiskFiles):
+    """A disk with a folder that cannot be listed (for root every real one can)."""
+
+    def scan(self, folder: str) -> list[tuple[str, Entry]]:
+        found = super().scan(folder)
+        if folder == "results/raw":
+            raise PermissionError(13, "Permission denied", folder)
+        return found
+
+
+def test_a_folder_that_could_not_be_read_and_then_went_is_gone(tmp_path: Path) -> None:
+    """Seed 1008883: its objects stayed in the bucket for ever, and so did the complaint."""
+    (tmp_path / "data" / "results" / "raw").mkdir(parents=True)
+    scanner_files = Unreadable(tmp_path / "data", SystemClock())
+    journal = Journal.at(tmp_path / "journal.sqlite")
+    journal.record("results/raw/a.csv", Row(file_entry(), '"1"', 5, None))
+    scanner = Scanner(scanner_files, journal)
+
+    def walk() -> list[str]:
+        number = scanner.begin_walk()
+        folders = [""]
+        for folder in folders:
+            diff = scanner.scan(folder)
+            folders += [f"{folder}/{name}" if folder else name for name in diff.subfolders]
+        return list(scanner.unseen(number))
+
+    assert walk() == []
+    assert walk() == []
+    assert list(scanner.problems) == ["results/raw"]
+    shutil.rmtree(tmp_path / "data" / "results")
+    assert walk() == ["results/raw/a.csv"]
+    assert scanner.problems == {}
+    journal.close()
