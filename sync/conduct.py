@@ -86,7 +86,7 @@ def _leased(act: object) -> Outcome:
 
 def _wait(engine: Engine, now_s: float) -> float:
     """Seconds until something is due by itself."""
-    if engine.inbox:
+    if engine.has_news():
         return 0.0
     times = [now_s + IDLE_S]
     if engine.walk is not None and (engine.restored or engine.lease.is_lost):

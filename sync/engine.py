@@ -137,6 +137,10 @@ class Engine:
         self.wake()
 
     # From the control thread.
+    def has_news(self) -> bool:
+        """Whether an answer or an alarm came since the last turn began."""
+        return bool(self.inbox or self._alarms)
+
     def turn(self) -> float:
         """Do what can be done now; return the seconds until something is due by itself."""
         now_s = self.clock.monotonic()

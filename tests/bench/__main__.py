@@ -122,7 +122,7 @@ class Bench:
 
     def images(self) -> None:
         """Container images."""
-        self.add(*images.image_rows(self.bucket))
+        self.add(*images.image_rows(self.bucket, quick=self.quick))
 
     def shaped(self) -> None:
         """Saves and bulk transfer over slow and far lines."""
