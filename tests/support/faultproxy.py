@@ -168,8 +168,9 @@ class FaultProxy:
                 if faults.bytes_per_s is not None:
                     step = max(256, int(faults.bytes_per_s * PIECE_S))
                     for at in range(0, len(piece), step):
-                        client.sendall(piece[at : at + step])
-                        time.sleep(step / faults.bytes_per_s)
+                        chunk = piece[at : at + step]
+                        client.sendall(chunk)
+                        time.sleep(len(chunk) / faults.bytes_per_s)  # a header takes a header's time, not a packet's
                 else:
                     client.sendall(piece)
                 sent += len(piece)
