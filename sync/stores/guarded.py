@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from sync.errors import NotFound, PreconditionFailed, SyncError, Unsupported
+from sync.errors import NotFound, PreconditionFailed, Unsupported
 from sync.stores import ANY, Meter, ObjectInfo, Part, Precondition, Read, Store, StoreFacts, Write, Writes
-from sync.stores.together import Arrived, Written, get_many, put_many
+from sync.stores.together import Arrived, Written, get_many, put_each, put_many
 
 
 class Guarded:
@@ -44,14 +44,8 @@ class Guarded:
 
     def put_many(self, writes: Sequence[Write]) -> Written:
         """See `together.py`: at once where the server compares, one by one where we must."""
-        if all(self._is_enforced(write.only_if) for write in writes):
-            yield from put_many(self.inner, writes)
-            return
-        for number, write in enumerate(writes):
-            try:
-                yield number, self.put(write.key, write.body, meta=write.meta, only_if=write.only_if)
-            except SyncError as error:
-                yield number, error
+        is_enforced = all(self._is_enforced(write.only_if) for write in writes)
+        return put_many(self.inner, writes) if is_enforced else put_each(self, writes)
 
     def get_many(self, reads: Sequence[Read]) -> Arrived:
         """See `together.py`."""

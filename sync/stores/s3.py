@@ -62,7 +62,7 @@ class S3Store(S3Bucket):
     def get(self, key: str, into: BinaryIO, *, if_version: str | None = None) -> ObjectInfo:
         full = self._full(key)
         digest = hashlib.md5(usedforsecurity=False)
-        with self._asking("get", key), self._wire.opened("GET", full, headers=_if_match(if_version)) as answer:
+        with self._asking("get", key), success(self._wire.send("GET", full, headers=_if_match(if_version))) as answer:
             info = self._info(key, answer.headers)
             received = 0
             for piece in answer.pieces():

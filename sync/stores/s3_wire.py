@@ -80,7 +80,7 @@ class Wire:
         body: Body = NOTHING,
     ) -> Answer:
         """One request and its whole answer. `key` is the full key, "" the bucket itself."""
-        with self.opened(method, key, query, headers, body) as answer:
+        with success(self.send(method, key, query, headers, body)) as answer:
             return Answer(answer.status, answer.headers, answer.read())
 
     def take(self, key: str, headers: Mapping[str, str], start: int, length: int) -> memoryview:
@@ -89,7 +89,7 @@ class Wire:
         A client that gathers pieces, joins and hands them over copies each byte three times more.
         """
         span = {"range": f"bytes={start}-{start + length - 1}"}
-        with self.opened("GET", key, headers={**headers, **span}) as answer:
+        with success(self.send("GET", key, headers={**headers, **span})) as answer:
             if answer.status != 206:  # the whole object: some servers have no ranges of some
                 return memoryview(answer.read())[start : start + length]
             stated = int(answer.headers.get("content-length", length + 1))
@@ -99,17 +99,6 @@ class Wire:
                 return memoryview(answer.read())
             content = memoryview(mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
             return content[: answer.read_into(content)]
-
-    def opened(
-        self,
-        method: str,
-        key: str = "",
-        query: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-        body: Body = NOTHING,
-    ) -> Incoming:
-        """One request; the answer's body is read by the caller, who enters the answer with `with`."""
-        return success(self.send(method, key, query, headers, body))
 
     def send(
         self,

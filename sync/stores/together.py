@@ -24,6 +24,11 @@ def put_many(store: Store, writes: Sequence[Write]) -> Written:
     if many is not None:
         yield from many(writes)
         return
+    yield from put_each(store, writes)
+
+
+def put_each(store: Store, writes: Sequence[Write]) -> Written:
+    """The same one by one."""
     for number, write in enumerate(writes):
         try:
             yield number, store.put(write.key, write.body, meta=write.meta, only_if=write.only_if)
