@@ -90,8 +90,11 @@ class Lease:
             only_if = ABSENT if info is None else only_over(info.version)
             try:
                 done = self._store.put(LEASE, self._record(epoch, (), 0), meta={}, only_if=only_if)
-                if self._store.facts.writes is not Writes.FULL and not self._won(epoch):
-                    continue
+                if self._store.facts.writes is not Writes.FULL:
+                    # Another node may have taken it and written before ours landed: it saw nobody to give way to.
+                    self.may_have_slipped |= self._clock.monotonic() - started_s > RACE_S
+                    if not self._won(epoch):
+                        continue
             except PreconditionFailed:
                 continue  # ours after all (a lost answer), or another node was faster: the next round sees
             with self._lock:

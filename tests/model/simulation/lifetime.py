@@ -220,7 +220,8 @@ class Lifetime:
         """The node that holds the prefix now; one is started if nobody does."""
         holders = [life for life in self.lives if not life.is_dead and not life.lease.is_lost and life.lease.epoch]
         if holders:
-            return max(holders, key=lambda life: life.lease.epoch)
+            # Where the server cannot compare, two may have counted to the same epoch: the record names the later one.
+            return max(holders, key=lambda life: (life.lease.epoch, life.node.grace_until_s is None))
         waiting = [life for life in self.lives if not life.is_dead and not life.lease.is_lost]
         if waiting:
             return waiting[-1]

@@ -13,7 +13,10 @@ import pytest
 from sync.agenda import RETRY_MOST_S, UNREST_MOST_S, Agenda
 from sync.clock import SystemClock
 from sync.disk import DiskFiles
+from sync.engine import REPULL_AFTER_S
 from sync.errors import LeaseLost, Transient
+from sync.lease import TERM_S
+from sync.names import LEASE
 from sync.scan import Diff, Scanner
 from sync.state import Journal
 from sync.status import State, Status, read_status, write_status
@@ -322,6 +325,29 @@ def test_what_replaced_a_moved_content_is_kept_when_its_name_goes(rig: Rig) -> N
     assert "draft.md" not in rig.objects()
     kept = [key for key in rig.objects(ours=True) if key.endswith("/draft.md")]
     assert [rig.object(key) for key in kept] == [b"the second"]
+
+
+@pytest.mark.parametrize("writes", [Writes.CREATE_ONLY, Writes.NONE])
+def test_a_claim_that_landed_late_may_have_overwritten_a_holder(tmp_path: Path, writes: Writes) -> None:
+    """Seed 13001970: its node had looked before the other one's claim was there, so it knew of nobody and never
+    fetched what that one still wrote within its term."""
+    facts = {"writes": writes, "delete_if_match": False}
+    old = Rig(tmp_path, name="old", facts=facts)
+    new = Rig(tmp_path, name="new", facts=facts, clock=old.clock)
+
+    def holds_up(key: str) -> None:
+        assert key == LEASE
+        del new.store.before["put"]
+        old.work()
+        old.clock.added_s += 8.0
+
+    new.store.before["put"] = holds_up
+    new.work()
+    old.write("late.md", "within the term")
+    old.engine.mark("")
+    old.work(until=lambda: "late.md" in old.objects())
+    new.rest(TERM_S + REPULL_AFTER_S + 10)
+    assert new.read("late.md") == "within the term"
 
 
 class Unreadable(DiskFiles):
