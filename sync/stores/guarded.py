@@ -45,7 +45,7 @@ class Guarded:
     def put_many(self, writes: Sequence[Write]) -> Written:
         """See `together.py`: at once where the server compares, one by one where we must."""
         is_enforced = all(self._is_enforced(write.only_if) for write in writes)
-        return put_many(self.inner, writes) if is_enforced else put_each(self, writes)
+        return put_many(self.inner, writes) if is_enforced else put_each(self, writes, permit=self.permit)
 
     def get_many(self, reads: Sequence[Read]) -> Arrived:
         """See `together.py`."""

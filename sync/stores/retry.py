@@ -44,6 +44,13 @@ class Silence:
     since_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """Of several: not sent, because this node may not write any more."""
+
+    error: SyncError
+
+
 class Retrying:
     """A Store around a Store. Only `Transient` (and so `Throttled`) is asked again."""
 
@@ -60,7 +67,7 @@ class Retrying:
         self.pace = Pace(self.patience.widest)
         self._clock = clock or SystemClock()
         self._rng = rng or random.Random()
-        # Asked before a write is sent again: whoever might write at first may be fenced by then.
+        # Asked before a write of several and before one that is sent again: whoever might write may be fenced by then.
         self.permit: Callable[[str], None] = lambda key: None
         # Long before one request is given up, this says that the store does not answer. None: it does, or nobody asked.
         self.silence: Silence | None = None
@@ -186,18 +193,20 @@ class Retrying:
 
         `settled`: what an obstacle means after a doubtful attempt; `permit` raises if one may not be sent again.
         """
-        todo = list(range(count))
+        todo: Sequence[int] = range(count)
         attempt = 0
         while todo:
             troubled: dict[int, Transient] = {}
-            for number, result in self._once_each(todo, ask):
-                if isinstance(result, Transient):
+            for number, result in self._once_each(todo, ask, permit):
+                if isinstance(result, _Refused):
+                    yield number, result.error
+                elif isinstance(result, Transient):
                     troubled[number] = result
                 elif attempt and isinstance(result, PreconditionFailed | NotFound):
                     yield number, settled(number, result)
                 else:
                     yield number, result
-            todo = []
+            todo = list(troubled)
             if troubled:
                 attempt += 1
                 slower = (error for error in troubled.values() if isinstance(error, Throttled))
@@ -206,24 +215,29 @@ class Retrying:
                 except Transient:
                     yield from troubled.items()
                     return
-            for number in troubled:
-                try:
-                    permit(number)
-                    todo.append(number)
-                except SyncError as error:
-                    yield number, error
 
     def _once_each(
-        self, todo: Sequence[int], ask: Callable[[Sequence[int]], Iterator[tuple[int, T | SyncError]]]
-    ) -> Iterator[tuple[int, T | SyncError]]:
+        self,
+        todo: Sequence[int],
+        ask: Callable[[Sequence[int]], Iterator[tuple[int, T | SyncError]]],
+        permit: Callable[[int], None],
+    ) -> Iterator[tuple[int, T | SyncError | _Refused]]:
         """One attempt of each, as many at once as the pace allows."""
         at = 0
         while at < len(todo):
             flying = self.pace.enter(len(todo) - at)
-            chunk = todo[at : at + flying]
+            entered, chunk = todo[at : at + flying], []
             at += flying
-            began_s = self._clock.monotonic()
             try:
+                for number in entered:
+                    try:  # what went before may have taken long, and so may the wait for the pace
+                        permit(number)
+                        chunk.append(number)
+                    except SyncError as error:
+                        flying -= 1
+                        self.pace.leave(throttled=False)
+                        yield number, _Refused(error)
+                began_s = self._clock.monotonic()
                 for place, result in ask(chunk):
                     flying -= 1
                     self.pace.leave(throttled=isinstance(result, Throttled))

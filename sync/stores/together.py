@@ -9,7 +9,7 @@ other one, what goes together would be sent one by one, the last long after it w
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from sync.errors import SyncError
 from sync.stores import ObjectInfo, Read, Store, Write
@@ -27,10 +27,11 @@ def put_many(store: Store, writes: Sequence[Write]) -> Written:
     yield from put_each(store, writes)
 
 
-def put_each(store: Store, writes: Sequence[Write]) -> Written:
-    """The same one by one."""
+def put_each(store: Store, writes: Sequence[Write], permit: Callable[[str], None] = lambda key: None) -> Written:
+    """The same one by one. `permit` raises where one may not be sent: the one before it may have taken long."""
     for number, write in enumerate(writes):
         try:
+            permit(write.key)
             yield number, store.put(write.key, write.body, meta=write.meta, only_if=write.only_if)
         except SyncError as error:
             yield number, error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -59,6 +60,7 @@ class Lifetime:
         self.people: dict[str, Person] = {}
         self.lives: list[Life] = []
         self.in_order = self.rng.random() < 0.8
+        self.together = random.Random(f"{seed}/together").random() < 0.5  # older seeds stay
         self._console_count = 0
         self._console_s = self._pulled_s = -1.0
 
@@ -131,7 +133,12 @@ class Lifetime:
             network.without = frozenset({Fault.LATE})  # nothing but a comparing server can stop such a write
         self.networks.append(network)
         life = Life(
-            node, self.bucket, network, len(self.lives) + 1, parts=self.parts, profile={"in_order": self.in_order}
+            node,
+            self.bucket,
+            network,
+            len(self.lives) + 1,
+            parts=self.parts,
+            profile={"in_order": self.in_order, "together": self.together},
         )
         life.on_turn = lambda: self._look(life)
         self.lives.append(life)

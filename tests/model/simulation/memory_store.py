@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
 
-from sync.errors import Corrupt, DiskFull, PreconditionFailed, Throttled, Transient, Unstable
-from sync.stores import ANY, Meter, ObjectInfo, Part, Precondition, StoreFacts, Writes
+from sync.errors import Corrupt, DiskFull, PreconditionFailed, SyncError, Throttled, Transient, Unstable
+from sync.stores import ANY, Meter, ObjectInfo, Part, Precondition, Read, StoreFacts, Write, Writes
+from sync.stores.together import Arrived, Written
 from tests.model.simulation.bucket import Bucket, Version
 from tests.model.simulation.faults import Fault, Network
 
@@ -88,6 +90,7 @@ class MemoryStore:
         part_bytes: int = 8 * 1024**2,
         max_put_bytes: int = 5 * 1024**3,
         in_order: bool = True,
+        together: bool = False,
     ) -> None:
         self.bucket = bucket
         self.facts = StoreFacts(
@@ -96,6 +99,7 @@ class MemoryStore:
             delete_if_match=bucket.writes is Writes.FULL,
             etag_is_md5=bucket.md5_tags,
             lists_in_order=in_order,
+            together=together,
             part_bytes=part_bytes,
             max_put_bytes=max_put_bytes,
         )
@@ -140,7 +144,7 @@ class MemoryStore:
         except OSError as error:
             raise DiskFull("the disk is full", where=key) from error
         version.read_by.add(self._actor.name)
-        self.meter.count("get", received=len(version.content))
+        self.meter.add_bytes(received=len(version.content))
         return self._info(version)
 
     def get_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
@@ -151,7 +155,7 @@ class MemoryStore:
             raise Corrupt("the body does not match its checksum", where=key)
         version.read_by.add(self._actor.name)
         piece = version.content[start : start + length]
-        self.meter.count("get", received=len(piece))
+        self.meter.add_bytes(received=len(piece))
         return piece
 
     def put(self, key: str, body: bytes | Path, *, meta: Mapping[str, str], only_if: Precondition = ANY) -> ObjectInfo:
@@ -160,6 +164,27 @@ class MemoryStore:
         except FileNotFoundError as error:
             raise Unstable("the file is gone", where=key) from error
         return self._info(self._ask("put", key, lambda: self._write(key, content, meta, only_if, "put"), len(content)))
+
+    def put_many(self, writes: Sequence[Write]) -> Written:
+        asked = [
+            (write.key, partial(self._write, write.key, write.body, write.meta, write.only_if, "put"), len(write.body))
+            for write in writes
+        ]
+        for number, result in self._ask_many("put", asked):
+            yield number, result if isinstance(result, SyncError) else self._info(result)
+
+    def get_many(self, reads: Sequence[Read]) -> Arrived:
+        def act(read: Read) -> Version:
+            self._actor.looked[read.key] = self._actor.now_s()
+            return self._of_version(read.key, read.if_version)
+
+        for number, result in self._ask_many("get", [(read.key, partial(act, read), 0) for read in reads]):
+            if isinstance(result, SyncError):
+                yield number, result
+                continue
+            result.read_by.add(self._actor.name)
+            self.meter.add_bytes(received=len(result.content))
+            yield number, (self._info(result), result.content)
 
     def copy(
         self, source: str, target: str, *, if_version: str | None = None, only_if: Precondition = ANY
@@ -234,11 +259,14 @@ class MemoryStore:
         fault = self._network.meet("get", self._actor.now_s())
         self._fail("get", key, fault)
         self._actor.looked[key] = self._actor.now_s()
+        self.meter.count("get")
+        return self._of_version(key, if_version), fault
+
+    def _of_version(self, key: str, if_version: str | None) -> Version:
         version = self.bucket.find(key)
         if if_version is not None and version.tag != if_version:
-            self.meter.count("get")
             raise PreconditionFailed("the object is not the version that was named", where=key)
-        return version, fault
+        return version
 
     def _next_page(self, prefix: str, after: str) -> list[ObjectInfo]:
         return self._page(sorted(key for key in self.bucket.live if key.startswith(prefix) and key > after)[:PAGE])
@@ -272,6 +300,40 @@ class MemoryStore:
             raise Transient("no answer came in time", where=key)
         return answer
 
+    def _ask_many(
+        self, verb: str, asked: Sequence[tuple[str, Callable[[], T], int]]
+    ) -> Iterator[tuple[int, T | SyncError]]:
+        """Several requests that leave one after the other, and whose answers come as they may.
+
+        What has left arrives, whatever becomes of its sender. Each one meets the network for itself.
+        """
+        results: dict[int, T | SyncError] = {}
+        answers: list[tuple[float, int, SyncError | None]] = []
+
+        def arrive(number: int, act: Callable[[], T], sent_at_s: float) -> None:
+            self._actor.sent_at_s = sent_at_s
+            try:
+                results[number] = act()
+            except SyncError as error:
+                results[number] = error
+
+        for number, (key, act, sent) in enumerate(asked):
+            self._actor.gate(f"{verb}.. {key}")
+            sent_at_s = self._actor.now_s()
+            self.meter.count(verb, sent=sent)
+            fault = self._network.meet(verb, sent_at_s)
+            takes_s = self._network.rng.uniform(0.5, 2.0) * REQUEST_S + (SLOW_S if fault is Fault.SLOW else 0.0)
+            if fault not in (Fault.LOST, Fault.SLOW_DOWN, Fault.CUT, Fault.FLIPPED):
+                later_s = self._network.rng.uniform(1.0, 10.0) if fault is Fault.LATE else takes_s
+                self._actor.later(later_s, partial(arrive, number, act, sent_at_s))
+            trouble = _trouble(key, fault)
+            is_heard = fault not in (Fault.LOST, Fault.UNANSWERED, Fault.LATE)
+            answers.append((sent_at_s + (takes_s if is_heard else TIMEOUT_S), number, trouble))
+        for at_s, number, trouble in sorted(answers, key=lambda answer: answer[:2]):
+            self._actor.spend(max(0.0, at_s - self._actor.now_s()))  # what arrives until then has arrived
+            self._actor.gate(f"{verb}+ {asked[number][0]}")
+            yield number, trouble or results[number]
+
     def _fail(self, verb: str, key: str, fault: Fault | None) -> None:
         if fault in (Fault.LOST, Fault.LATE):
             self._actor.spend(TIMEOUT_S)
@@ -293,6 +355,19 @@ class MemoryStore:
             dict(version.meta),
             version.md5,
         )
+
+
+def _trouble(key: str, fault: Fault | None) -> SyncError | None:
+    """What its sender learns of a request that met `fault`."""
+    if fault in (Fault.LOST, Fault.UNANSWERED, Fault.LATE):
+        return Transient("no answer came in time", where=key)
+    if fault is Fault.SLOW_DOWN:
+        return Throttled("slow down", where=key, after_s=1.0)
+    if fault is Fault.CUT:
+        return Transient("the connection was reset in the middle of the body", where=key)
+    if fault is Fault.FLIPPED:
+        return Corrupt("the body does not match its checksum", where=key)
+    return None
 
 
 def _quietly(act: Callable[[], object]) -> None:

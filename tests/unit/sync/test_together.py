@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -13,8 +13,10 @@ from sync.disk import DiskFiles
 from sync.errors import LeaseLost, SyncError, Transient
 from sync.fetch import Wanted, fetch_together
 from sync.push import upload_together
-from sync.stores import ObjectInfo, Read, Store, Write
+from sync.stores import ABSENT, ObjectInfo, Read, Store, Write, Writes, only_over
 from sync.stores.file import FileStore
+from sync.stores.guarded import Guarded
+from sync.stores.retry import Patience, Retrying
 from sync.stores.together import get_many, put_many
 from sync.tree import Remote
 from sync.work import Failed, Fetched, Saved, Task, Vanished, World
@@ -117,3 +119,41 @@ def test_a_store_that_cannot_is_asked_one_by_one(tmp_path: Path) -> None:
     came = dict(get_many(store, [Read("0"), Read("none"), Read("2")]))
     assert isinstance(came[1], SyncError)
     assert [cast(tuple[ObjectInfo, bytes], came[number])[1] for number in (0, 2)] == [b"x", b"x"]
+
+
+class Permits:
+    """Allows `count` writes, then says that a newer node took over."""
+
+    def __init__(self, count: int) -> None:
+        self.left = count
+
+    def __call__(self, key: str) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise LeaseLost("a newer node took over", where=key)
+
+
+def _ends(results: Iterable[tuple[int, ObjectInfo | SyncError]]) -> dict[int, str]:
+    return {number: type(result).__name__ for number, result in results}
+
+
+@pytest.mark.parametrize("writes", [Writes.CREATE_ONLY, Writes.NONE])
+def test_several_that_go_one_by_one_are_permitted_one_by_one(store: Together, writes: Writes) -> None:
+    """Simulation's seed 30000665: the first of them took twenty seconds, and the next went up on an old claim."""
+    store.facts = replace(store.facts, writes=writes)
+    guarded = Guarded(store)
+    guarded.permit = Permits(2 if writes is Writes.CREATE_ONLY else 3)  # what is looked at first is asked after it, too
+    over = only_over(store.put("a", b"old", meta={}).version)
+    wanted = [Write("a", b"new", {}, over), Write("b", b"b", {}, ABSENT)]
+    assert _ends(put_many(guarded, wanted)) == {0: "ObjectInfo", 1: "LeaseLost"}
+    assert {info.key for info in store.list()} == {"a"}
+    assert store.asked == []
+
+
+def test_of_several_only_what_may_be_sent_when_its_turn_comes_is_sent(store: Together) -> None:
+    retrying = Retrying(store, clock=Clock(), patience=Patience(widest=2))
+    retrying.permit = Permits(3)
+    wanted = [Write(name, name.encode(), {}, ABSENT) for name in "abcd"]
+    assert _ends(put_many(retrying, wanted)) == dict(enumerate(["ObjectInfo"] * 3 + ["LeaseLost"]))
+    assert {info.key for info in store.list()} == {"a", "b", "c"}
+    assert retrying.pace.enter(2) == 2, "what was not sent is not in flight"
