@@ -223,7 +223,8 @@ def step(view: View, event: Event, now_s: float) -> tuple[View, tuple[Action, ..
             child = view.child(name)
             if child.phase is Phase.RUNNING and child.pid == pid:
                 died = "" if ok else child.died
-                view = view._with(name, replace(child, ready=ok, was_ready=child.was_ready or ok, why=why, died=died))
+                was_ready = child.was_ready or (ok and not view.stopping)  # what answers after the stop opens nothing
+                view = view._with(name, replace(child, ready=ok, was_ready=was_ready, why=why, died=died))
         case Waive(name):
             view = view._with(name, replace(view.child(name), was_ready=True))
         case Tick():
