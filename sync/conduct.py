@@ -100,7 +100,7 @@ def _wait(engine: Engine, now_s: float) -> float:
     due = engine.agenda.next_due_s()
     if due is not None:
         times.append(due)
-    looks = doubts.next_due_s(engine) if engine.doubts.open and engine.restored else None
+    looks = doubts.next_due_s(engine) if engine.restored else None
     if looks is not None:
         times.append(max(looks, now_s + 0.05))
     deletes = engine.agenda.deletes_due_s()

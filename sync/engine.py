@@ -188,6 +188,7 @@ class Engine:
             and not self.wants_walk
             and not (self.agenda.pending or self.agenda.gone or self.busy or self.dirty or self._alarms or self.inbox)
             and self.restore is None
+            and not doubts.may_be_gone(self)
         )
 
     def _apply(self, outcome: Outcome, now_s: float) -> None:
@@ -215,6 +216,8 @@ class Engine:
                 self.agenda.retry(path, now_s, failed=True)
                 self.agenda.delay_gone(path, now_s)
             case Failed(path=path, error=error):
+                if self.busy.get(path) == "delete":
+                    self.doubts.add_delete(path, now_s)
                 self._end(path)
                 if outcome.sent and not self.lease.is_lost:
                     self.doubts.add(outcome.sent, now_s)

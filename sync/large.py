@@ -96,8 +96,9 @@ def send_large(task: Task, world: World, reading: Reading, entry: Entry) -> Outc
     if begun is None or begun.entry != reading.entry or begun.part_bytes != part_bytes:
         begun = Unfinished(reading.entry, part_bytes, _hash(reading, part_bytes))
     digests = begun.digests
-    if task.row is not None and task.row.md5 == digests.whole and same_looks(task.row.entry, entry):
-        return Saved(task.path, Row(entry, task.row.version, size, digests.whole), was_sent=False)
+    row = task.row
+    if row is not None and not task.is_doubtful and row.md5 == digests.whole and same_looks(row.entry, entry):
+        return Saved(task.path, Row(entry, row.version, size, digests.whole), was_sent=False)
     if reading.is_racy():
         return Later(task.path, "it was written a moment ago")
     meta = meta_of(entry) | {"md5chksum": base64.b64encode(digests.whole).decode()}

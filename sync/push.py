@@ -167,7 +167,7 @@ def _with_body(task: Task, world: World, body: bytes, entry: Entry, *, is_racy: 
     digest = hashlib.md5(body).digest()
     row = task.row
     stamp = smudge(entry) if is_racy else entry
-    if row is not None and row.md5 == digest and same_looks(row.entry, entry):
+    if row is not None and not task.is_doubtful and row.md5 == digest and same_looks(row.entry, entry):
         return Saved(task.path, Row(stamp, row.version, len(body), digest), was_sent=False, is_racy=is_racy)
     world.spend(len(body))
     world.permit()

@@ -69,6 +69,7 @@ def _send(engine: Engine, item: Pending) -> None:
     row = engine.journal.row(path)
     task = Task(path, item.entry, row, note=engine.journal.uploads().get(path) if _is_large(item) else None)
     task.ours = engine.doubts.of(path)
+    task.is_doubtful = bool(task.ours) or path in engine.doubts.deletes
     folder = settle.git_folder(path)
     # Only the state that came to rest goes up, lest a save that began since is caught halfway (after an outage, many
     # have waited for long); what never rests must.

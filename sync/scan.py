@@ -112,8 +112,10 @@ class Scanner:
         diff = self._compare(folder, listing)
         before = memo.subfolders if memo is not None else ()
         if memo is not None and (before != diff.subfolders or memo.inos != diff.inos):
-            for name in set(before) - set(diff.subfolders):
-                self._lose(join(folder, name), diff)
+            here = frozenset(diff.subfolders)
+            for name in before:
+                if name not in here:
+                    self._lose(join(folder, name), diff)
             known = set(zip(before, memo.inos, strict=True))
             now = zip(diff.subfolders, diff.inos, strict=True)
             diff.new_subfolders = tuple(name for name, ino in now if (name, ino) not in known)

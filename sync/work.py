@@ -131,11 +131,12 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of a doubtful write: `row` when the object is our own."""
+    """What became of a doubtful write or delete: `row` when the object is our own and the journal knows another one."""
 
     path: str
     row: Row | None = None
     is_foreign: bool = False
+    is_absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +239,7 @@ class Task:
     origin: tuple[str, Row] | None = None  # a renamed file's old path
     note: str | None = None  # of an unfinished upload
     ours: tuple[Doubt, ...] = ()  # earlier writes without an answer: what they made is no foreign content
+    is_doubtful: bool = False  # an earlier request was not answered: the bucket may not hold what `row` says
     sent: list[Doubt] = field(default_factory=list)  # what this upload sends
 
     def announce(self, world: World, size: int, md5: bytes) -> None:

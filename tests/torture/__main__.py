@@ -34,6 +34,7 @@ FAULTS = {
     "slow": "slow request",
     "flipped": "bytes flipped on the way",
     "partition": "request in a partition",
+    "one way": "delete done, in a minute without answers",
     "crash": "SIGKILL at a random operation",
     "vanish": "node gone with its disk",
     "pause": "node stopped, up to an hour",
@@ -46,6 +47,7 @@ FAULTS = {
     "overflow": "watcher's queue overflows",
     "empty_folder": "rm -rf * in the folder",
     "write_while_read": "a write into a file that is being read",
+    "one_way": "deletes are not answered for a minute, and the file comes back",
     "flush_in_a_save": "two saves in one tick of the clock, during a flush",
 }
 

@@ -19,7 +19,7 @@ class Disasters:
         self._all: tuple[Callable[[], None], ...] = (
             *(self.crash, self.crash, self.crash, self.vanish, self.pause, self.partition, self.takeover),
             *(self.cut_power, self.lose_journal, self.lose_folder, self.jump, self.deafen, self.empty_folder),
-            *(self.overflow, self.overflow, self.write_while_read, self.flush_in_a_save),
+            *(self.overflow, self.overflow, self.write_while_read, self.flush_in_a_save, self.one_way),
         )
 
     def strike(self) -> None:
@@ -61,6 +61,14 @@ class Disasters:
             life.network.partition_until_s = self._of.world.now_s + self._of.rng.uniform(1, 90)
             if self._of.rng.random() < 0.4:
                 self._of.world.at(self._of.world.now_s + self._of.rng.uniform(0, 30), self._start_another)
+
+    def one_way(self) -> None:
+        """Deletes of a node are done and not answered for a while; what it is about comes back meanwhile."""
+        life = self._of.somebody()
+        if life is not None:
+            away_s = self._of.rng.uniform(20, 70)
+            life.network.mute_until_s = self._of.world.now_s + away_s + self._of.rng.uniform(0, 20)
+            self._of.people[life.node.name].put_aside_for(away_s)
 
     def takeover(self) -> None:
         """A second node starts while the first is well."""

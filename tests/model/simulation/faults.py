@@ -31,6 +31,7 @@ class Network:
     rng: random.Random
     rate: float = 0.0
     partition_until_s: float = -1.0  # simulated seconds; until then nothing gets through
+    mute_until_s: float = -1.0  # until then deletes are done, and no answer comes back
     seen: Counter[str] | None = None
     without: frozenset[Fault] = frozenset()
 
@@ -39,6 +40,9 @@ class Network:
         if at_s < self.partition_until_s:
             self._count("partition")
             return Fault.LOST
+        if verb == "delete" and at_s < self.mute_until_s:
+            self._count("one way")
+            return Fault.UNANSWERED
         if self.rate <= 0 or self.rng.random() >= self.rate:
             return None
         fault = self.rng.choice(READS if verb in ("get", "head", "list", "list_parts") else WRITES)

@@ -179,7 +179,7 @@ class Lifetime:
 
     def _settle(self) -> None:
         for network in self.networks:
-            network.rate, network.partition_until_s = 0.0, -1.0
+            network.rate, network.partition_until_s, network.mute_until_s = 0.0, -1.0, -1.0
         for life in self.lives:
             life.crash_in = None
             if not life.is_dead and life.paused_until_s > self.world.now_s + 30.0:

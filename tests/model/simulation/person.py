@@ -62,6 +62,7 @@ class Person:
             (2, self.save_empty),
             (2, self.save_large),
             (1, self.hide),
+            (2, self.put_aside),
         ]
         self._weights = [weight for weight, _ in self.deeds]
 
@@ -238,6 +239,28 @@ class Person:
         """mv of a whole folder."""
         new = self._at(self._rng.choice(("d", "f", "moved", "f/d")))
         self._move(self._at(self._rng.choice(("d", "f", "moved"))), new)
+
+    def put_aside(self) -> None:
+        """mv out of the folder, perhaps another try in its place, and mv back: the old content with the old time."""
+        self._put_aside(self._rng.choice((0.5, 3.0, 15.0, 40.0)), tries_again=self._rng.random() < 0.4)
+
+    def put_aside_for(self, seconds: float) -> None:
+        """The same, and nothing in its place."""
+        if not self.is_away and self._disk.exists(FOLDER):
+            with contextlib.suppress(OSError):
+                self._put_aside(seconds, tries_again=False)
+
+    def _put_aside(self, seconds: float, *, tries_again: bool) -> None:
+        here = [path for path in map(self._at, (*NAMES, *FOLDERS)) if self._disk.exists(path)]
+        if not here:
+            return
+        path = self._rng.choice(here)
+        self._count += 1
+        aside = f"aside-{self._name.replace('/', '-')}-{self._count}"
+        self._disk.rename(path, aside)
+        if tries_again and not self._disk.find(aside).is_dir:
+            self._later(self._rng.choice((0.1, 1.0)), lambda: self._write(path, self._text()))
+        self._later(seconds, lambda: self._move(aside, path))
 
     def remove_folder(self) -> None:
         """rm -r."""

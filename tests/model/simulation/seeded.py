@@ -184,6 +184,20 @@ class NoIntents(Plain):
         return Intents()
 
 
+class TrustedRow(Plain):
+    """A delete without an answer is forgotten; its file comes back as it was, and counts as saved."""
+
+    favours = ("one_way",)
+
+    class Trusting(Engine):
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            self.doubts.add_delete = lambda path, now_s: None  # type: ignore[method-assign]
+
+    def engine(self, **parts: Any) -> Engine:
+        return self.Trusting(**parts)
+
+
 SEEDED: dict[str, type[Plain]] = {
     "drop-a-precondition": NoPreconditions,
     "delete-on-partial-list": PartialList,
@@ -196,4 +210,5 @@ SEEDED: dict[str, type[Plain]] = {
     "torn-reads": TornReads,
     "trusted-tick": TrustedTick,
     "trusted-root": TrustedRoot,
+    "trusted-row": TrustedRow,
 }

@@ -16,7 +16,7 @@ from sync.disk import DiskFiles
 from sync.engine import REPULL_AFTER_S
 from sync.errors import LeaseLost, Transient
 from sync.lease import TERM_S
-from sync.names import LEASE
+from sync.names import LEASE, is_ours
 from sync.scan import Diff, Scanner
 from sync.state import Journal
 from sync.status import State, Status, read_status, write_status
@@ -325,6 +325,80 @@ def test_what_replaced_a_moved_content_is_kept_when_its_name_goes(rig: Rig) -> N
     assert "draft.md" not in rig.objects()
     kept = [key for key in rig.objects(ours=True) if key.endswith("/draft.md")]
     assert [rig.object(key) for key in kept] == [b"the second"]
+
+
+def _unanswered(rig: Rig, verb: str) -> None:
+    """The server does what it is asked, and its answers are lost."""
+
+    def lose(key: str) -> None:
+        if not is_ours(key):
+            raise Transient("no answer came in time", where=key)
+
+    rig.store.after[verb] = lose
+
+
+def test_a_file_that_comes_back_after_a_delete_without_an_answer_is_saved(rig: Rig) -> None:
+    """Found beside seed 20010535: the journal's row fitted, so it counted as saved, and its object was gone."""
+    rig.write("thesis.md", "all of it")
+    rig.sync().rest(3)
+    aside = rig.top / "aside.md"
+    (rig.data / "thesis.md").rename(aside)
+    _unanswered(rig, "delete")
+    rig.engine.mark("")
+    rig.work(until=lambda: rig.objects() == set() and not rig.engine.busy)
+    rig.store.after.clear()
+    aside.rename(rig.data / "thesis.md")
+    rig.engine.mark("")
+    rig.rest(0.5)
+    rig.work()
+    assert rig.object("thesis.md") == b"all of it"
+    assert rig.status().state is State.SAVED
+
+
+@pytest.mark.parametrize("name", ["empty", "thesis.md"])
+def test_what_came_back_is_saved_again_when_an_old_delete_comes_late(rig: Rig, name: str) -> None:
+    """Seed 20010535: an empty folder came back while its marker's delete was on its way for 15 seconds."""
+    path = rig.data / name
+    path.mkdir() if name == "empty" else path.write_text("all of it")
+    key = "empty/" if name == "empty" else name
+    rig.sync().rest(3)
+    path.rename(rig.top / "aside")
+
+    def lose(key: str) -> None:
+        raise Transient("no answer came in time", where=key)
+
+    rig.store.before["delete"] = lose
+    rig.engine.mark("")
+    rig.work(until=lambda: key in rig.engine.doubts.deletes)
+    rig.store.before.clear()
+    (rig.top / "aside").rename(path)
+    rig.engine.mark("")
+    rig.rest(2)
+    assert rig.objects() == {key}
+    assert rig.status().state is State.SAVING, "a delete is on its way"
+    rig.store.inner.delete(key)
+    rig.work()
+    assert rig.objects() == {key}
+    assert rig.status().state is State.SAVED
+    assert not rig.engine.doubts.deletes
+
+
+def test_the_content_of_before_a_save_without_an_answer_is_saved_again(rig: Rig) -> None:
+    """Found beside seed 20010535: the journal knew the content and the time, so nothing went over what had come."""
+    rig.write("thesis.md", "as it was")
+    rig.sync().rest(3)
+    aside = rig.top / "aside.md"
+    (rig.data / "thesis.md").rename(aside)
+    rig.write("thesis.md", "a try")
+    _unanswered(rig, "put")
+    rig.engine.mark("", "thesis.md")
+    rig.work(until=lambda: rig.object("thesis.md") == b"a try" and not rig.engine.busy)
+    rig.store.after.clear()
+    aside.rename(rig.data / "thesis.md")
+    rig.engine.mark("", "thesis.md")
+    rig.work()
+    assert rig.object("thesis.md") == b"as it was"
+    assert rig.objects() == {"thesis.md"}, "both were ours: no conflict"
 
 
 @pytest.mark.parametrize("writes", [Writes.CREATE_ONLY, Writes.NONE])
