@@ -228,6 +228,8 @@ class Engine:
                 if doubts.settled(self, outcome, now_s):
                     self._meet_foreign(path)
             case Deleted(path=path):
+                if outcome.was_slow:
+                    self.doubts.add_delete(path, now_s)
                 self._end(path)
                 self._worked()
                 self.journal.drop(path)

@@ -23,6 +23,7 @@ from sync.twins import is_abandoned, is_torn, mend, twin_of
 from sync.work import Deleted, Failed, Foreign, Later, Outcome, Saved, Task, Unsaveable, Vanished, World
 
 T = TypeVar("T")
+PROMPT_S = 5.0  # what was answered within this was not sent twice
 RELAY_BYTES = 64 * 1024 * 1024  # without server-side copies the trash takes objects up to this size
 
 
@@ -231,8 +232,9 @@ def delete(path: str, row: Row, world: World, *, keeps_trash: bool) -> Outcome:
         if keeps_trash and row.entry.kind is not Kind.DIR:
             _to_trash(path, row, world)
         world.permit()
+        began_s = world.clock.monotonic()
         world.store.delete(key_of(path), if_version=row.version)
-        return Deleted(path)
+        return Deleted(path, was_slow=world.clock.monotonic() - began_s > PROMPT_S)
     except NotFound:
         return Deleted(path)
     except PreconditionFailed:

@@ -141,9 +141,10 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """The object is in the trash (or was gone already)."""
+    """The object is in the trash (or was gone already). `was_slow`: an attempt that nobody waits for may still come."""
 
     path: str
+    was_slow: bool = False
 
 
 @dataclass(frozen=True, slots=True)

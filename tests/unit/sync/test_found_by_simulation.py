@@ -383,6 +383,29 @@ def test_what_came_back_is_saved_again_when_an_old_delete_comes_late(rig: Rig, n
     assert not rig.engine.doubts.deletes
 
 
+def test_what_is_saved_again_soon_after_a_slow_delete_is_looked_at_once_more(rig: Rig) -> None:
+    """A delete that was sent twice: the first one comes after the file came back, with the same ETag."""
+    rig.write("thesis.md", "all of it")
+    rig.sync().rest(3)
+    (rig.data / "thesis.md").unlink()
+
+    def twice(key: str) -> None:
+        rig.clock.added_s += 12.0
+
+    rig.store.before["delete"] = twice
+    rig.engine.mark("")
+    rig.work()
+    assert rig.objects() == set()
+    rig.store.before.clear()
+    rig.write("thesis.md", "all of it")
+    rig.engine.mark("")
+    rig.rest(2)
+    assert rig.objects() == {"thesis.md"}
+    rig.store.inner.delete("thesis.md")
+    rig.work()
+    assert rig.objects() == {"thesis.md"}
+
+
 def test_the_content_of_before_a_save_without_an_answer_is_saved_again(rig: Rig) -> None:
     """Found beside seed 20010535: the journal knew the content and the time, so nothing went over what had come."""
     rig.write("thesis.md", "as it was")
