@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import secrets
 import threading
-import uuid
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -86,7 +86,7 @@ class Host:
         files = DiskFiles(settings.data_dir, clock)
         journal_at = journal_path(settings.state_dir, store.url)
         journal, intents = Journal.at(journal_at), Intents(journal_at.with_suffix(".intents"))
-        lease = Lease(store, clock, machine, uuid.uuid4().hex)
+        lease = Lease(store, clock, machine, secrets.token_hex(16))
         if isinstance(store, Retrying):
             store.permit = may_write = lambda key: None if is_ours(key) else lease.permit()
             if isinstance(store.inner, Guarded):
@@ -130,7 +130,7 @@ class Host:
             submit=self._crew.submit,
             limits=limits,
             boot=boot_of(),
-            new_id=lambda: uuid.uuid4().hex,
+            new_id=lambda: secrets.token_hex(16),
             wake=self._event.set,
         )
         self._written: tuple[tuple[str, ...], float] = ((), -1e9)

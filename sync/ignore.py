@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-
-import pathspec
+from typing import TYPE_CHECKING
 
 from sync.names import OURS
+
+if TYPE_CHECKING:
+    import pathspec
 
 FILE = ".preflightignore"
 # Caches and twins that their programs make again; in gitignore syntax, so that the documentation can show them.
@@ -39,8 +41,14 @@ class Ignore:
 
     def __init__(self, lines: Iterable[str] = ()) -> None:
         """`lines` of a `.preflightignore`; a line that is no pattern is left out and named in `faults`."""
-        good: list[str] = []
         self.faults: list[str] = []
+        self._user: pathspec.GitIgnoreSpec | None = None
+        lines = [line for line in lines if line.strip() and not line.startswith("#")]
+        if not lines:
+            return
+        import pathspec  # an eighth of the start of a command, and few folders have patterns of their own
+
+        good: list[str] = []
         for line in lines:
             try:
                 pathspec.GitIgnoreSpec.from_lines([line])
@@ -48,7 +56,8 @@ class Ignore:
                 self.faults.append(f"{FILE}: {line!r} is no pattern: {error}")
                 continue
             good.append(line)
-        self._user = pathspec.GitIgnoreSpec.from_lines(good) if any(x.strip() for x in good) else None
+        if good:
+            self._user = pathspec.GitIgnoreSpec.from_lines(good)
 
     def why(self, path: str, *, is_folder: bool) -> str:
         """Why `path` (whose parents are not ignored) is not saved; "" when it is."""

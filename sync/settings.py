@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import uuid
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +91,7 @@ def machine_name(settings: SyncSettings) -> str:
 
 
 def _new_name(path: Path) -> str:
-    name = f"node-{uuid.uuid4().hex[:8]}"
+    name = f"node-{secrets.token_hex(4)}"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(name)
     return name

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-import uuid
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -187,7 +187,7 @@ class AzureStore(AzureContainer):
     def start_upload(self, key: str, *, meta: Mapping[str, str]) -> str:
         self._blob_for_writing(key)
         carried = base64.urlsafe_b64encode(json.dumps(dict(meta)).encode()).decode()
-        return f"{uuid.uuid4().hex[:16]}.{carried}"
+        return f"{secrets.token_hex(8)}.{carried}"
 
     def put_part(self, key: str, upload: str, number: int, body: bytes) -> Part:
         with self._asking("part", key):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import uuid
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -107,7 +107,7 @@ class AzureContainer:
         full = self._full(key)
         if unspeakable(full):
             raise Unsupported("a listing of this container could not carry the name", where=key)
-        self._names.check(full, key, lambda: f"{self._above}.preflight/probe/{uuid.uuid4().hex}/")
+        self._names.check(full, key, lambda: f"{self._above}.preflight/probe/{secrets.token_hex(16)}/")
         return full
 
     def _put_name(self, name: str) -> None:

@@ -10,8 +10,8 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -115,7 +115,7 @@ class FileStore:
     def start_upload(self, key: str, *, meta: Mapping[str, str]) -> str:
         self.meter.count("start")
         self._folder.prepare()
-        upload = uuid.uuid4().hex
+        upload = secrets.token_hex(16)
         folder = self._upload_folder(upload)
         folder.mkdir()
         write_durably(folder / "meta", json.dumps({"key": key, "meta": dict(meta)}).encode())
@@ -169,7 +169,7 @@ class FileStore:
         return folder
 
     def _temp(self) -> Path:
-        return self._folder.ours / "tmp" / uuid.uuid4().hex
+        return self._folder.ours / "tmp" / secrets.token_hex(16)
 
     def _fill(self, temp: Path, sources: Sequence[bytes | BinaryIO | Path]) -> bytes:
         """Write all sources into `temp`, on disk when this returns; the MD5 of the whole."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import uuid
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -136,7 +136,7 @@ class GcsStore(GcsBucket):
 
     def start_upload(self, key: str, *, meta: Mapping[str, str]) -> str:
         self._full(key)
-        upload = uuid.uuid4().hex
+        upload = secrets.token_hex(16)
         self.put(f"{UPLOADS}{upload}/meta", json.dumps({"key": key, "meta": dict(meta)}).encode(), meta={})
         return upload
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import io
-import uuid
+import secrets
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -109,7 +109,7 @@ class _Probe:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.real = innermost(store)
-        self.folder = f"{FOLDER}{uuid.uuid4().hex}/"
+        self.folder = f"{FOLDER}{secrets.token_hex(16)}/"
         self.steps: list[Step] = []
         self.made: set[str] = set()
         self.first = ""  # a version that no later object has: of other content, and older

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import uuid
+import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from threading import Lock
@@ -153,7 +153,7 @@ class S3Bucket:
         full = self._full(key)
         if not self.profile.url_encode and unspeakable(full):
             raise Unsupported("a listing of this bucket could not carry the name", where=key)
-        self._names.check(full, key, lambda: f"{self._above}.preflight/probe/{uuid.uuid4().hex}/")
+        self._names.check(full, key, lambda: f"{self._above}.preflight/probe/{secrets.token_hex(16)}/")
         return full
 
     def _put_name(self, name: str) -> None:

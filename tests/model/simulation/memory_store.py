@@ -20,6 +20,7 @@ TIMEOUT_S = 10.0
 SLOW_S = 7.0
 PATIENCE_S = 60.0  # a server gives up a request whose sender stalls (S3 after 20 s, nginx after 60 s)
 REQUEST_S = 0.03
+ANSWER_S = 1e-6
 
 
 class Actor(Protocol):
@@ -330,7 +331,7 @@ class MemoryStore:
             is_heard = fault not in (Fault.LOST, Fault.UNANSWERED, Fault.LATE)
             answers.append((sent_at_s + (takes_s if is_heard else TIMEOUT_S), number, trouble))
         for at_s, number, trouble in sorted(answers, key=lambda answer: answer[:2]):
-            self._actor.spend(max(0.0, at_s - self._actor.now_s()))  # what arrives until then has arrived
+            self._actor.spend(max(0.0, at_s - self._actor.now_s()) + ANSWER_S)  # what arrives until then has arrived
             self._actor.gate(f"{verb}+ {asked[number][0]}")
             yield number, trouble or results[number]
 
