@@ -25,6 +25,7 @@ from sync.stores.incoming import Incoming, Source, head_of
 from sync.stores.network import Timeouts
 
 IDLE = 96  # connections that wait for the next request
+INTERIM = 16  # answers before the answer (RFC 9110, 15.2); each may take as long as an answer
 PIECE_BYTES = 128 * 1024  # of a body
 PIECE_S = 30.0  # for each of them: an upload is bounded by its progress and not by its size
 
@@ -45,9 +46,10 @@ class Sent:
             _limit(sock, self._origin.read_s)
             source = Source(sock)
             try:
-                head = head_of(self._method, source.head())
-                while head.status < 200:
-                    head = head_of(self._method, source.head())
+                heads = (head_of(self._method, source.head()) for _ in range(INTERIM + 1))
+                head = next((head for head in heads if head.status >= 200), None)
+                if head is None:
+                    raise ProtocolError("interim answers without end")
             except (ProtocolError, OSError) as error:
                 if self._refused is not None:
                     raise self._refused from error

@@ -265,6 +265,21 @@ def test_an_interim_answer_is_not_the_answer() -> None:
         assert body_of(origin) == BODY
 
 
+def test_interim_answers_without_end_are_no_answer() -> None:
+    def handle(client: socket.socket) -> None:
+        request_on(client)
+        with contextlib.suppress(OSError):
+            while True:
+                client.sendall(b"HTTP/1.1 102 Processing\r\n\r\n")
+
+    with (
+        served(handle) as host,
+        contextlib.closing(Origin("http", host, TIMES)) as origin,
+        pytest.raises(ProtocolError, match="without end"),
+    ):
+        body_of(origin)
+
+
 def test_who_refuses_in_the_middle_of_a_body_is_heard() -> None:
     def handle(client: socket.socket) -> None:
         request_on(client)
