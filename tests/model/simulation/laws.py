@@ -161,10 +161,12 @@ class Laws:
             self.object("G4", f"{machine.name} deleted {key!r} without keeping {old} anywhere")
 
     def _was_kept(self, old: Version) -> bool:
-        """In the trash, or under the name that it was moved to (where somebody may have gone on with it)."""
-        return any(
-            v.content == old.content and v.key != old.key and v.number > old.number for v in self._bucket.history
-        )
+        """In the trash, or under the name that it was moved to (where somebody may have gone on with it).
+
+        What a delete that was sent twice meets the second time may be the same content, put back: that is kept, too.
+        """
+        copies = [v for v in self._bucket.history if v.content == old.content and v.key != old.key]
+        return any(v.number > old.number or (v.key.startswith(TRASH) and v.ended_at_s is None) for v in copies)
 
     # -- the disks
 
