@@ -222,10 +222,12 @@ def test_1_byte_per_second_stall(weed: S3Server, machines: Machines, tmp_path: P
         proxy.faults = Faults(bytes_per_s=1.0)
         proxy.drop_all()
         (machine.data / "a").write_text("patience")
-        until(lambda: (s := machine.status()) is not None and s.state in (State.SAVING, State.OFFLINE), 60)
-        status = machine.status()
-        assert status is not None
-        assert status.pending_files == 1 or status.state is State.SAVING
+        waits = (State.SAVING, State.OFFLINE)
+        until(
+            lambda: (s := machine.status()) is not None and s.pending_files == 1 and s.state in waits,
+            60,
+            machine.describe,
+        )
         proxy.heal()
         machine.saved(90)
         assert body(machine, "a") == b"patience"
