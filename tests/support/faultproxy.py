@@ -169,8 +169,8 @@ class FaultProxy:
                     step = max(1, int(faults.bytes_per_s * PIECE_S))
                     for at in range(0, len(piece), step):
                         chunk = piece[at : at + step]
-                        time.sleep(len(chunk) / faults.bytes_per_s)  # it is there when its last byte is
                         client.sendall(chunk)
+                        time.sleep(len(chunk) / faults.bytes_per_s)  # a header takes a header's time, not a packet's
                 else:
                     client.sendall(piece)
                 sent += len(piece)
