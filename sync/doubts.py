@@ -124,21 +124,27 @@ def look(engine: Engine, now_s: float) -> None:
     """Ask about the paths that no upload will find out about."""
     if engine.outage is not None and now_s < engine.outage.retry_s:
         return
-    for path in _waiting(engine, engine.doubts.open)[: engine.limits.workers]:
+    if not engine.doubts.open and not engine.doubts.deletes:
+        return
+    # However many there are, uploads keep their places: no more looks at once than there are workers.
+    room = engine.limits.workers - sum(1 for verb in engine.busy.values() if verb == "settle")
+    for path in _waiting(engine, engine.doubts.open):
         known = engine.doubts.open[path]
-        if now_s >= known.due_s or engine.is_hurried:
+        if room > 0 and (now_s >= known.due_s or engine.is_hurried):
             known.due_s = now_s + LATE_S
             engine.run_job(path, "settle", job_of(engine, path))
+            room -= 1
     for path in _waiting(engine, engine.doubts.deletes):
         deleting = engine.doubts.deletes[path]
         is_last = now_s >= deleting.since_s + LATE_S
         if not _is_back(engine, path):
             if is_last:
                 del engine.doubts.deletes[path]
-        elif now_s >= deleting.due_s:
+        elif room > 0 and now_s >= deleting.due_s:
             deleting.is_last = is_last
             deleting.due_s = now_s + LATE_S if is_last else deleting.since_s + LATE_S
             engine.run_job(path, "settle", job_of(engine, path))
+            room -= 1
 
 
 def _waiting(engine: Engine, paths: Iterable[str]) -> list[str]:

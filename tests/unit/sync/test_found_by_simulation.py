@@ -22,7 +22,7 @@ from sync.state import Journal
 from sync.status import State, Status, read_status, write_status
 from sync.stores import Writes, only_over
 from sync.stores.retry import Patience, Retrying
-from sync.tree import Entry, Row
+from sync.tree import Doubt, Entry, Row
 from sync.work import Copy, Saved
 from tests.model.simulation.bucket import Bucket
 from tests.model.simulation.faults import Network
@@ -381,6 +381,18 @@ def test_what_came_back_is_saved_again_when_an_old_delete_comes_late(rig: Rig, n
     assert rig.objects() == {key}
     assert rig.status().state is State.SAVED
     assert not rig.engine.doubts.deletes
+
+
+def test_many_looks_leave_the_uploads_their_places(tmp_path: Path) -> None:
+    """However many requests were not answered, no more are looked at in one go than there are workers."""
+    rig = Rig(tmp_path, workers=4).work()
+    rig.engine.doubts.add(tuple(Doubt(f"lost-{number}", 1, b"") for number in range(30)), rig.clock.monotonic())
+    seen = []
+    for _ in range(5):  # nobody answers between these turns
+        rig.engine.turn()
+        seen.append(sum(1 for verb in rig.engine.busy.values() if verb == "settle"))
+    assert seen == [4] * 5
+    rig.work(until=lambda: not rig.engine.doubts.open)
 
 
 def test_what_is_saved_again_soon_after_a_slow_delete_is_looked_at_once_more(rig: Rig) -> None:
